@@ -1,0 +1,11 @@
+//! The subcommands, a file each: its arguments and what it does with them.
+
+pub mod btf;
+pub mod install;
+pub mod kallsyms;
+pub mod link;
+pub mod plan;
+pub mod relink;
+pub mod resolve_btfids;
+pub mod sorttable;
+pub mod sysmap;
