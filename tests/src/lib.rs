@@ -5,6 +5,11 @@
 
 use std::path::PathBuf;
 
+mod made;
+mod tools;
+
+pub use tools::tool;
+
 /// The cache outside the checkout: `$VMLINKER_CACHE`, else `$XDG_CACHE_HOME/vmlinker`, else
 /// `~/.cache/vmlinker`.
 pub fn cache() -> PathBuf {
