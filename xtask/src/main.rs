@@ -1,1 +1,58 @@
-fn main() {}
+//! `cargo xtask`: everything that the README runs.
+//!
+//! `demo` and `test` are the two that a newcomer needs. Both install what they lack and say so; the second
+//! time they find it in the cache.
+
+mod config;
+mod kernel;
+mod process;
+mod progress;
+mod sources;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Set-up, real kernels, tests, demonstration and benchmarks of vmlinker.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Build a kernel, if it is not in the cache, and print its build directory.
+    Kernel {
+        /// For example 6.12-tiny.
+        name: String,
+        /// Your own source tree instead of Debian's.
+        #[arg(long)]
+        tree: Option<PathBuf>,
+        /// No progress lines.
+        #[arg(long)]
+        quiet: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Task::Kernel { name, tree, quiet } => kernel_task(&name, tree, quiet),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn kernel_task(name: &str, tree: Option<PathBuf>, quiet: bool) -> Result<()> {
+    let kernel = kernel::Kernel::new(name, tree.as_deref(), quiet)?;
+    println!("{}", kernel.build()?.display());
+    Ok(())
+}
