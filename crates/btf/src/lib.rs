@@ -1,1 +1,52 @@
-//! Under construction.
+//! BTF, the type format of the kernel: what a blob holds, read without copying.
+//!
+//! What: [`Btf`] reads a blob of either byte order, alone or split on a base. A blob is a header, the
+//! types one behind the other (`struct btf_type` and what its kind adds), an optional layout section
+//! (Linux 7.1) and the strings. Types are numbered from 1 by their position; 0 is `void`.
+//!
+//! Why: a kernel's blob is in the target's byte order, and every tool around it (`resolve_btfids`, the
+//! comparison, the dumps) asks the same questions.
+//!
+//! Cost: [`Btf::parse`] makes one pass over the type section to find where each type begins, four bytes
+//! of index a type. Names are borrowed from the blob.
+//!
+//! Source of facts: include/uapi/linux/btf.h and Documentation/bpf/btf.rst of Linux 6.1 to 7.3;
+//! tools/lib/bpf/btf.c (what libbpf accepts), kernel/bpf/btf.c (what the kernel accepts).
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod error;
+mod header;
+mod kind;
+mod read;
+#[cfg(test)]
+mod testing;
+mod view;
+
+use std::fmt;
+
+pub use error::{Cause, Error, Part};
+pub use header::{HEADER_LEN, HEADER_LEN_LAYOUT, Header, MAGIC};
+pub use image::Endianness;
+pub use kind::{Kind, Layout};
+pub use read::Btf;
+pub use view::{Array, EnumValue, Int, Member, Param, Type, VarSecinfo};
+
+/// Number of a type: 0 is `void`, the first type of a blob without base is 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TypeId(pub u32);
+
+impl TypeId {
+    /// `void`.
+    pub const VOID: TypeId = TypeId(0);
+}
+
+impl fmt::Display for TypeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Offset of a string in bytes; 0 is the empty string. In split BTF the base's strings come first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StrOff(pub u32);
