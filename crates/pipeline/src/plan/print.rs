@@ -1,0 +1,78 @@
+//! A plan as text and as JSON.
+
+use serde_json::{Value, json};
+
+use super::{Action, Plan};
+
+impl Plan {
+    /// The steps up to the last link in Kbuild's form, one a line; then how many links they contain
+    /// and what is done to the linked kernel. With `why`, the reason follows each step.
+    pub fn text(&self, why: bool) -> String {
+        let (links, finish) = self.steps.split_at(self.finish);
+        let mut text = String::new();
+        for step in links {
+            text += &step.line();
+            if why {
+                let width = 44usize.saturating_sub(step.line().len()).max(2);
+                text += &format!("{:width$}# {} ({})", "", step.why, step.engine);
+            }
+            text.push('\n');
+        }
+        text += &self.summary();
+        let finish: Vec<String> = finish
+            .iter()
+            .filter(|step| !matches!(step.action, Action::Compare { .. }))
+            .map(|step| format!("{} {}", step.verb(), step.output()))
+            .collect();
+        text += &format!("; then {}\n", finish.join(", "));
+        if why {
+            for step in &self.steps[self.finish..] {
+                text += &format!(
+                    "  {:<7} {}: {} ({})\n",
+                    step.verb(),
+                    step.output(),
+                    step.why,
+                    step.engine
+                );
+            }
+        }
+        text
+    }
+
+    /// How many links the plan contains, in words.
+    pub fn summary(&self) -> String {
+        match self.links() - 1 {
+            0 => "no temporary link, only the final one".to_string(),
+            1 => "1 temporary link and the final one".to_string(),
+            n => format!("{n} temporary links and the final one"),
+        }
+    }
+
+    /// The plan for programs: schedule, number of links, and every step with its inputs.
+    pub fn json(&self) -> Value {
+        let steps: Vec<Value> = self
+            .steps
+            .iter()
+            .map(|step| {
+                let mut value = json!({
+                    "verb": step.verb(),
+                    "output": step.output(),
+                    "inputs": step.inputs(),
+                    "engine": step.engine,
+                    "why": step.why,
+                });
+                if let Action::Ld { strip_debug, .. } = step.action {
+                    value["strip_debug"] = strip_debug.into();
+                    value["engine"] = "linker".into();
+                }
+                value
+            })
+            .collect();
+        json!({
+            "schedule": self.schedule,
+            "links": self.links(),
+            "temporary_links": self.links() - 1,
+            "steps": steps,
+        })
+    }
+}

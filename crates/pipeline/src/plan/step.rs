@@ -1,0 +1,138 @@
+//! One step of a plan.
+
+use serde::Serialize;
+
+use super::Engine;
+
+/// A step: what is done, by whom, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// What is done.
+    #[serde(flatten)]
+    pub action: Action,
+    /// Who does it. For a link this is always the linker that Kbuild names.
+    pub engine: Engine,
+    /// The reason for the step, as a clause.
+    pub why: &'static str,
+}
+
+/// What a step does. File names are relative to the object tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "action", rename_all = "lowercase")]
+pub enum Action {
+    /// Makes the kallsyms tables of a symbol list: assembler text with the kernel's tool, an object
+    /// with the native engine.
+    Ksyms {
+        /// The symbol list.
+        map: String,
+        /// `.S` or `.o`.
+        output: String,
+        /// Whether the list is empty by design and is created by this step.
+        empty: bool,
+    },
+    /// Assembles the kallsyms tables.
+    As {
+        /// The text.
+        source: String,
+        /// The object.
+        object: String,
+    },
+    /// Links a kernel.
+    Ld {
+        /// The linked kernel.
+        image: String,
+        /// The kallsyms object to link in.
+        kallsyms: Option<String>,
+        /// The BTF object to link in.
+        btf: Option<String>,
+        /// Whether debug information is left out.
+        strip_debug: bool,
+    },
+    /// Makes BTF of a linked kernel with debug information, as an object.
+    Btf {
+        /// The kernel.
+        image: String,
+        /// The object.
+        object: String,
+    },
+    /// Lists the symbols of a kernel.
+    Nm {
+        /// The kernel.
+        image: String,
+        /// The list.
+        map: String,
+    },
+    /// Fills `.BTF_ids` of a linked kernel in place.
+    Btfids {
+        /// The kernel.
+        image: String,
+        /// The temporary kernel that BTF was made of; from 7.0 on the ids lie beside it.
+        btf_image: String,
+    },
+    /// Sorts the tables of a linked kernel in place.
+    Sorttable {
+        /// The kernel.
+        image: String,
+    },
+    /// Compares System.map with the list that kallsyms was made of.
+    Compare {
+        /// System.map.
+        map: String,
+        /// The last symbol list.
+        last: String,
+    },
+}
+
+impl Step {
+    /// The word that Kbuild prints for the step.
+    pub fn verb(&self) -> &'static str {
+        match self.action {
+            Action::Ksyms { .. } => "KSYMS",
+            Action::As { .. } => "AS",
+            Action::Ld { .. } => "LD",
+            Action::Btf { .. } => "BTF",
+            Action::Nm { .. } => "NM",
+            Action::Btfids { .. } => "BTFIDS",
+            Action::Sorttable { .. } => "SORTTAB",
+            Action::Compare { .. } => "CMP",
+        }
+    }
+
+    /// The file that the step makes or changes.
+    pub fn output(&self) -> &str {
+        match &self.action {
+            Action::Ksyms { output, .. } => output,
+            Action::As { object, .. } | Action::Btf { object, .. } => object,
+            Action::Ld { image, .. }
+            | Action::Btfids { image, .. }
+            | Action::Sorttable { image } => image,
+            Action::Nm { map, .. } | Action::Compare { map, .. } => map,
+        }
+    }
+
+    /// The temporary files that the step reads; the kernel's own objects are not named.
+    pub fn inputs(&self) -> Vec<&str> {
+        match &self.action {
+            Action::Ksyms { map, empty, .. } => {
+                if *empty {
+                    vec![]
+                } else {
+                    vec![map]
+                }
+            }
+            Action::As { source, .. } => vec![source],
+            Action::Ld { kallsyms, btf, .. } => {
+                kallsyms.iter().chain(btf).map(String::as_str).collect()
+            }
+            Action::Btf { image, .. } | Action::Nm { image, .. } => vec![image],
+            Action::Btfids { image, btf_image } => vec![image, btf_image],
+            Action::Sorttable { image } => vec![image],
+            Action::Compare { map, last } => vec![map, last],
+        }
+    }
+
+    /// Kbuild's line for the step, without a line feed.
+    pub fn line(&self) -> String {
+        format!("  {:<7} {}", self.verb(), self.output())
+    }
+}
