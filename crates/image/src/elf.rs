@@ -1,7 +1,7 @@
 //! The headers of an ELF file, class and byte order resolved.
 
 use object::Endianness;
-use object::elf::{FileHeader32, FileHeader64, SHT_NOBITS};
+use object::elf::{FileHeader32, FileHeader64, SHT_NOBITS, SectionHeader32, SectionHeader64};
 use object::read::elf::{FileHeader, SectionHeader};
 
 use crate::Error;
@@ -74,6 +74,8 @@ pub struct Section<'data> {
 pub struct Elf<'data> {
     data: &'data [u8],
     header: Header,
+    /// `e_shoff`: file offset of the section headers, in bytes.
+    section_headers: u64,
     sections: Vec<Section<'data>>,
 }
 
@@ -120,6 +122,16 @@ impl<'data> Elf<'data> {
     /// All sections by their index, the null section first.
     pub fn sections(&self) -> &[Section<'data>] {
         &self.sections
+    }
+
+    /// File offset of the header of the section `index`, in bytes.
+    pub fn section_header_offset(&self, index: u32) -> Option<u64> {
+        let size = match self.class() {
+            Class::Elf32 => size_of::<SectionHeader32<Endianness>>(),
+            Class::Elf64 => size_of::<SectionHeader64<Endianness>>(),
+        };
+        self.sections.get(index as usize)?;
+        self.section_headers.checked_add(u64::from(index) * size as u64)
     }
 
     /// The first section of that name, with its index.
@@ -203,7 +215,7 @@ where
         os_abi: ident.os_abi.0,
         abi_version: ident.abi_version,
     };
-    Ok(Elf { data, header, sections })
+    Ok(Elf { data, header, section_headers: shoff, sections })
 }
 
 #[cfg(test)]
@@ -221,6 +233,17 @@ mod tests {
         assert_eq!(cause(b"\x7fELF\x07"), "0x4: unknown ELF class 7");
         assert_eq!(cause(b"\x7fELF"), "0x4: the file ends within its ELF header");
         assert!(cause(b"\x7fELF\x02\x01\x01").contains("bad ELF header"));
+    }
+
+    #[test]
+    fn the_offset_of_a_section_header_is_where_its_fields_stand() {
+        let whole = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        let elf = Elf::parse(&whole).unwrap();
+        let (index, text) = elf.section(".text").unwrap();
+        let at = elf.section_header_offset(index).unwrap() as usize;
+        let addr = whole[at + 16..at + 24].try_into().unwrap();
+        assert_eq!(u64::from_ne_bytes(addr), text.addr);
+        assert_eq!(elf.section_header_offset(elf.sections().len() as u32), None);
     }
 
     #[test]
