@@ -1,0 +1,86 @@
+//! How many threads native work may use.
+//!
+//! Under make this stage is one job. More threads are used only while make's jobserver has tokens to
+//! spare, and given back after each piece of work; `make -j1` gets one thread. Outside of make all
+//! cores are used.
+
+use std::num::NonZero;
+
+use jobserver::{Acquired, Client};
+
+use crate::error::{Error, Result};
+
+/// The threads that may be used.
+#[derive(Debug)]
+pub enum Jobs {
+    /// This many.
+    Fixed(usize),
+    /// One, and one more for every token of make's jobserver, up to this many in all.
+    Shared(Client, usize),
+}
+
+impl Jobs {
+    /// What make grants, or all cores where there is no make.
+    pub fn from_env() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let Ok(flags) = std::env::var("MAKEFLAGS") else {
+            return Jobs::Fixed(cores);
+        };
+        // SAFETY: called at the start of the process, before it opens files of its own, so the
+        // descriptors that MAKEFLAGS names are make's.
+        match unsafe { Client::from_env() } {
+            Some(client) => Jobs::Shared(client, cores),
+            None if unlimited(&flags) => Jobs::Fixed(cores),
+            None => Jobs::Fixed(1),
+        }
+    }
+
+    /// Runs `work` in a pool of as many threads as there are to be had now.
+    ///
+    /// # Errors
+    /// The threads cannot be started.
+    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
+        let (threads, _tokens) = self.acquire();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        let pool = pool.map_err(|e| Error::new(format!("cannot start {threads} threads: {e}")))?;
+        Ok(pool.install(work))
+    }
+
+    fn acquire(&self) -> (usize, Vec<Acquired>) {
+        let (client, most) = match self {
+            Jobs::Fixed(threads) => return (*threads, Vec::new()),
+            Jobs::Shared(client, most) => (client, *most),
+        };
+        // A jobserver that does not answer is no reason to fail: one thread does it too.
+        let tokens: Vec<Acquired> =
+            (1..most).map_while(|_| client.try_acquire().ok().flatten()).collect();
+        (1 + tokens.len(), tokens)
+    }
+}
+
+/// `make -j` without a number: as many jobs as there are, and no jobserver.
+fn unlimited(makeflags: &str) -> bool {
+    let mut words = makeflags.split_whitespace();
+    let first = words.next().unwrap_or("");
+    let short = !first.starts_with('-') && !first.contains('=') && first.contains('j');
+    short || makeflags.split_whitespace().any(|word| word == "-j")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_bare_j_is_unlimited() {
+        assert!(unlimited("rRj -- V=1"));
+        assert!(unlimited(" -j --no-print-directory"));
+        assert!(!unlimited("rR --no-print-directory -- V=1"));
+        assert!(!unlimited("rR -j4 --jobserver-auth=3,4"));
+        assert!(!unlimited(""));
+    }
+
+    #[test]
+    fn work_runs_with_the_given_number_of_threads() {
+        assert_eq!(Jobs::Fixed(3).run(rayon::current_num_threads).unwrap(), 3);
+    }
+}

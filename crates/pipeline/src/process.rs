@@ -1,0 +1,225 @@
+//! Child processes: the linker, pahole, make, and the kernel's own tools.
+//!
+//! Every child runs in a process group of its own, which is known here, so that an interrupt ends the
+//! whole group: an interrupted link leaves nothing running. Should vmlinker itself be killed, the
+//! kernel ends its direct children (`PR_SET_PDEATHSIG`).
+//!
+//! This is the one file with unsafe code: what runs between fork and exec.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use rustix::process::{Pid, Signal, kill_process_group, set_parent_process_death_signal};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::error::{Error, Result};
+
+/// Process groups of the children that run now.
+static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+/// The signal that interrupted this process; 0 before that.
+static INTERRUPTED: AtomicI32 = AtomicI32::new(0);
+
+/// Ends all children when this process gets SIGINT, SIGTERM or SIGHUP. The running step then fails as
+/// interrupted, and the link cleans up on its way out.
+///
+/// # Errors
+/// The handlers cannot be installed.
+pub fn watch_signals() -> Result<()> {
+    let install = Signals::new([SIGHUP, SIGINT, SIGTERM]);
+    let mut signals = install.map_err(|e| Error::new(format!("cannot watch for signals: {e}")))?;
+    std::thread::spawn(move || {
+        for signal in signals.forever() {
+            INTERRUPTED.store(signal, Ordering::SeqCst);
+            for &group in running().iter() {
+                // The group may have ended by itself just now.
+                let _ = kill_process_group(group, Signal::KILL);
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Fails if an interrupt has come.
+pub fn check_interrupt() -> Result<()> {
+    match INTERRUPTED.load(Ordering::SeqCst) {
+        0 => Ok(()),
+        signal => {
+            let cause = format!("interrupted by {}", signal_name(signal));
+            Err(Error::new(cause).with_status(128 + signal as u8))
+        }
+    }
+}
+
+/// Runs a command to its end.
+///
+/// # Errors
+/// It cannot be started, it fails, it is killed, or this process is interrupted.
+pub fn run(command: &mut Command) -> Result<()> {
+    let mut child = Running::start(command)?;
+    child.finish()
+}
+
+/// Runs `first | second > output`.
+///
+/// # Errors
+/// As [`run`], for either command.
+pub fn pipe(first: &mut Command, second: &mut Command, output: File) -> Result<()> {
+    let mut first = Running::start(first.stdout(Stdio::piped()))?;
+    let piped = first.child.stdout.take().expect("stdout is piped");
+    let mut second = Running::start(second.stdin(piped).stdout(output))?;
+    let second = second.finish();
+    first.finish().and(second)
+}
+
+/// A running child; killed with its group when it is dropped before its end.
+struct Running {
+    child: Child,
+    program: String,
+    group: Pid,
+    ended: bool,
+}
+
+impl Running {
+    fn start(command: &mut Command) -> Result<Self> {
+        check_interrupt()?;
+        let program = command.get_program().to_string_lossy().into_owned();
+        command.process_group(0);
+        // SAFETY: prctl(2) is async-signal-safe and touches no memory of the parent.
+        unsafe {
+            command.pre_exec(|| {
+                set_parent_process_death_signal(Some(Signal::KILL)).map_err(io::Error::from)
+            });
+        }
+        let child = command.spawn().map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => Error::new(format!("{program}: no such program")),
+            _ => Error::new(format!("{program}: cannot be started: {error}")),
+        })?;
+        let group = Pid::from_child(&child);
+        running().push(group);
+        let running = Running { child, program, group, ended: false };
+        // An interrupt between the check above and the entry in the list has not seen this child.
+        check_interrupt()?;
+        Ok(running)
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        let status = self.child.wait();
+        self.ended = true;
+        check_interrupt()?;
+        let status = status.map_err(|e| Error::new(format!("{}: {e}", self.program)))?;
+        succeeded(&self.program, status)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.ended {
+            let _ = kill_process_group(self.group, Signal::KILL);
+            let _ = self.child.wait();
+        }
+        running().retain(|&group| group != self.group);
+    }
+}
+
+fn running() -> std::sync::MutexGuard<'static, Vec<Pid>> {
+    RUNNING.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn succeeded(program: &str, status: ExitStatus) -> Result<()> {
+    if status.success() {
+        return Ok(());
+    }
+    if let Some(signal) = status.signal() {
+        let mut error = Error::new(format!("{program} was killed by {}", signal_name(signal)));
+        if signal == Signal::KILL.as_raw() {
+            error = error.advise("the system kills a process when memory runs out: see dmesg");
+        }
+        return Err(error);
+    }
+    let code = status.code().unwrap_or(1);
+    let status = u8::try_from(code).unwrap_or(1);
+    Err(Error::new(format!("{program} failed with exit status {code}")).with_status(status))
+}
+
+fn signal_name(signal: i32) -> String {
+    match signal_hook::low_level::signal_name(signal) {
+        Some(name) => name.to_string(),
+        None if signal == Signal::KILL.as_raw() => "SIGKILL".to_string(),
+        None => format!("signal {signal}"),
+    }
+}
+
+/// The command line of `command` as a shell would read it, for `make V=1` and for messages.
+pub fn shell_line(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let quoted: Vec<String> = words.map(|word| quote(&word.to_string_lossy())).collect();
+    quoted.join(" ")
+}
+
+/// `word` in single quotes where a shell would read it otherwise.
+pub fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "%+,-./:=@_^".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_string();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// `program` under `dir` with nothing to read.
+pub fn command(program: &str, dir: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(dir).stdin(Stdio::null());
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str) -> Command {
+        let mut command = command("sh", Path::new("/"));
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn a_failure_carries_the_programs_own_status() {
+        let error = run(&mut sh("exit 3")).unwrap_err();
+        assert_eq!(error.to_string(), "sh failed with exit status 3");
+        assert_eq!(error.status, 3);
+    }
+
+    #[test]
+    fn a_killed_program_is_told_from_a_failed_one() {
+        let error = run(&mut sh("kill -9 $$")).unwrap_err();
+        assert_eq!(error.to_string(), "sh was killed by SIGKILL");
+        assert_eq!(error.status, 1);
+    }
+
+    #[test]
+    fn a_missing_program_is_named() {
+        let error = run(&mut command("/no/such/ld", Path::new("/"))).unwrap_err();
+        assert_eq!(error.to_string(), "/no/such/ld: no such program");
+    }
+
+    #[test]
+    fn a_pipe_fails_with_its_first_command() {
+        let out = tempfile::tempfile().unwrap();
+        let error = pipe(&mut sh("echo x; exit 4"), &mut sh("cat"), out).unwrap_err();
+        assert_eq!(error.status, 4);
+    }
+
+    #[test]
+    fn words_are_quoted_only_where_a_shell_needs_it() {
+        assert_eq!(shell_line(&sh("echo 'a b'")), r"sh -c 'echo '\''a b'\'''");
+        assert_eq!(quote("-Wl,--script=./x.lds"), "-Wl,--script=./x.lds");
+        assert_eq!(quote(""), "''");
+    }
+}
