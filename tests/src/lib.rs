@@ -5,6 +5,9 @@
 
 use std::path::PathBuf;
 
+pub mod boot;
+pub mod cross;
+mod initramfs;
 mod made;
 mod tools;
 
