@@ -1,0 +1,66 @@
+//! The kernels as the kernel's own script linked them boot, and say what their files say.
+//!
+//! This is the measure for the kernels that vmlinker links: it shows that the checks pass on the original.
+
+use std::fs;
+use std::path::PathBuf;
+
+use peer_tests::boot::{BootReport, Guest, TIMEOUT};
+use peer_tests::kernel;
+
+fn boot(name: &str) -> (PathBuf, BootReport) {
+    let build = kernel(name);
+    let report = Guest {
+        vmlinux: &build.join("vmlinux"),
+        modules: &[build.join("drivers/net/dummy.ko")],
+        timeout: TIMEOUT,
+    }
+    .boot()
+    .unwrap();
+    assert_eq!(report.insmod, "", "{name}: a module was refused:\n{}", report.console);
+    assert!(report.modules.starts_with("dummy "), "{name}: {:?}", report.modules);
+    assert!(report.version.starts_with("Linux version "), "{name}: {:?}", report.version);
+    (build, report)
+}
+
+fn boots_and_agrees_with_its_files(name: &str) {
+    let (build, report) = boot(name);
+    let system_map = fs::read_to_string(build.join("System.map")).unwrap();
+    let symbols = report.check_kallsyms(&system_map).unwrap();
+    let btf = report.check_btf(&build.join("vmlinux")).unwrap();
+    let functions = report.check_functions(&system_map).unwrap();
+    eprintln!(
+        "{name}: {symbols} symbols, {btf} bytes of BTF, {functions} functions, {:?}",
+        report.elapsed
+    );
+    assert!(symbols > 30_000 && functions > 10_000 && btf > 1_000_000);
+}
+
+#[test]
+fn kernel_6_1_boots() {
+    boots_and_agrees_with_its_files("6.1-tiny");
+}
+
+#[test]
+fn kernel_6_12_boots() {
+    boots_and_agrees_with_its_files("6.12-tiny");
+}
+
+#[test]
+fn kernel_7_3_boots() {
+    boots_and_agrees_with_its_files("7.3-tiny");
+}
+
+#[test]
+fn a_kernel_without_btf_boots() {
+    let (build, report) = boot("6.12-tiny-nobtf");
+    assert_eq!(report.btf_sha256, None);
+    report.check_kallsyms(&fs::read_to_string(build.join("System.map")).unwrap()).unwrap();
+}
+
+#[test]
+fn a_kernel_without_kallsyms_boots() {
+    let (build, report) = boot("6.12-tiny-nokallsyms");
+    assert_eq!(report.kallsyms, None);
+    report.check_btf(&build.join("vmlinux")).unwrap();
+}
