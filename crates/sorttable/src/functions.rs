@@ -1,0 +1,171 @@
+//! The functions of a kernel, as `nm -S` lists them.
+
+/// A function: where it begins and how long it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Function {
+    /// Address of its first byte.
+    pub addr: u64,
+    /// Size in bytes.
+    pub size: u64,
+}
+
+/// Functions by ascending address, those of one address in the order of the list they came from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Functions(Vec<Function>);
+
+impl Functions {
+    /// Functions in the order in which `nm -S` lists them: that order decides between functions of one
+    /// address, see [`Functions::contains`].
+    pub fn new(mut listed: Vec<Function>) -> Self {
+        listed.sort_by_key(|function| function.addr);
+        Functions(listed)
+    }
+
+    /// Reads a list that `nm -S` wrote: `ADDRESS SIZE TYPE NAME`, of which the types t, T and W count.
+    ///
+    /// PARITY: the list is read as words, not as lines, which matters where `nm` leaves out the size or
+    /// the address. For `ffffffff81000000 T text_start` the size is read from `T` (0), the type is the
+    /// name's first letter, and the rest of the name is the name; for an undefined symbol a word comes
+    /// from the next line. A word is cut at 16 bytes. The test `nm_lists` in
+    /// `tests/tests/sorttable.rs` holds it to that.
+    pub fn parse(nm: &[u8]) -> Self {
+        let mut words = Words(nm);
+        let mut listed = Vec::with_capacity(nm.len() / 128);
+        while let Some(function) = words.entry() {
+            listed.extend(function);
+        }
+        Functions::new(listed)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The functions, by ascending address.
+    pub fn as_slice(&self) -> &[Function] {
+        &self.0
+    }
+
+    /// Whether `address` is within a function or up to `before` bytes before one.
+    ///
+    /// PARITY: this is the C library's `bsearch` step for step. Functions of one address with
+    /// different sizes, or functions that overlap, are not in an order that a binary search can rely
+    /// on; which of them it meets then decides. The test `mcount_functions` in
+    /// `tests/tests/sorttable.rs` holds it to that.
+    pub fn contains(&self, address: u64, before: u64) -> bool {
+        let (mut low, mut high) = (0, self.0.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let function = self.0[middle];
+            if address.wrapping_add(before) < function.addr {
+                high = middle;
+            } else if address >= function.addr.wrapping_add(function.size) {
+                low = middle + 1;
+            } else {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// A list read as C's `scanf("%16s %16s %c %*s\n")` reads it.
+struct Words<'a>(&'a [u8]);
+
+impl<'a> Words<'a> {
+    /// The next entry, `Some(None)` for one that is no function; `None` at the end.
+    fn entry(&mut self) -> Option<Option<Function>> {
+        let addr = self.word(16)?;
+        let size = self.word(16)?;
+        self.skip_space();
+        let (&kind, rest) = self.0.split_first()?;
+        self.0 = rest;
+        self.word(usize::MAX);
+        let function = matches!(kind, b't' | b'T' | b'W');
+        Some(function.then(|| Function { addr: hex(addr), size: hex(size) }))
+    }
+
+    /// The next word or as much of it as `limit` bytes; `None` at the end.
+    fn word(&mut self, limit: usize) -> Option<&'a [u8]> {
+        self.skip_space();
+        let len = self.0.iter().take(limit).take_while(|&&byte| !is_space(byte)).count();
+        let (word, rest) = self.0.split_at(len);
+        self.0 = rest;
+        (len > 0).then_some(word)
+    }
+
+    fn skip_space(&mut self) {
+        let len = self.0.iter().take_while(|&&byte| is_space(byte)).count();
+        self.0 = &self.0[len..];
+    }
+}
+
+/// White space of the C locale.
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t'..=b'\r')
+}
+
+/// The hexadecimal number at the start of `word` (16 bytes at most), 0 if there is none, as C's
+/// `strtoull` reads it.
+pub(crate) fn hex(word: &[u8]) -> u64 {
+    let digits = match word {
+        [b'0', b'x' | b'X', digits @ ..] => digits,
+        _ => word,
+    };
+    let digits = digits.iter().map_while(|&byte| char::from(byte).to_digit(16));
+    digits.fold(0, |number, digit| number << 4 | u64::from(digit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(list: &str) -> Vec<(u64, u64)> {
+        Functions::parse(list.as_bytes()).0.iter().map(|f| (f.addr, f.size)).collect()
+    }
+
+    #[test]
+    fn functions_are_the_types_t_and_w_by_address() {
+        let list = "0000000000000020 0000000000000008 t b\n0000000000000010 0000000000000004 T a\n\
+                    0000000000000030 0000000000000001 D data\n0000000000000040 0000000000000002 W w\n\
+                    0000000000000050 0000000000000002 w v\n";
+        assert_eq!(parse(list), [(0x10, 4), (0x20, 8), (0x40, 2)]);
+        assert_eq!(parse(""), []);
+    }
+
+    #[test]
+    fn a_line_without_a_size_is_a_function_if_its_name_says_so() {
+        assert_eq!(parse("0000000000000010 T text_start\n"), [(0x10, 0)]);
+        assert_eq!(parse("0000000000000010 T _text\n"), []);
+        // A name of one letter takes the next line's address for the rest of it.
+        let list = "0000000000000010 T t\n0000000000000020 0000000000000004 T foo\n";
+        assert_eq!(parse(list), [(0x10, 0)]);
+    }
+
+    #[test]
+    fn an_undefined_symbol_takes_a_word_of_the_next_line() {
+        let list = "                 w foo\nffffffff81000000 0000000000000010 T this\n";
+        assert_eq!(parse(list), [(0x10, 0)]);
+        // Cut at 16 bytes, the rest of a long name is the type and the name.
+        let list = "                 U sixteen_letters_the_rest\n0000000000000010 0000000000000004 T a\n";
+        assert_eq!(parse(list), [(0, 0), (0x10, 4)]);
+    }
+
+    #[test]
+    fn a_function_ends_where_the_next_begins() {
+        let functions = Functions::parse(b"10 4 T a\n20 8 T b\n");
+        let inside = |address| functions.contains(address, 0);
+        assert_eq!([0xf, 0x10, 0x13, 0x14, 0x1f, 0x20, 0x27, 0x28].map(inside), [
+            false, true, true, false, false, true, true, false
+        ]);
+        assert!(functions.contains(0x18, 8) && !functions.contains(0x17, 8));
+        assert!(!Functions::default().contains(0, 8));
+    }
+
+    #[test]
+    fn numbers_end_at_the_first_other_character() {
+        assert_eq!([hex(b"1fG"), hex(b"0x10"), hex(b"T"), hex(b"")], [0x1f, 0x10, 0, 0]);
+        assert_eq!(hex(b"ffffffffffffffff"), u64::MAX);
+    }
+}
