@@ -1,0 +1,92 @@
+//! BTF blobs in, one set of types and strings out.
+
+use hashbrown::HashMap;
+
+use crate::Error;
+use crate::records::{Types, name_positions, record_len, reference_positions};
+
+/// Blobs put together, not deduplicated yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Merged<'b> {
+    /// All types in the order of the blobs; a name is an index into `strings`.
+    pub types: Types,
+    /// The strings in the order of their first use, the empty one first.
+    pub strings: Vec<&'b [u8]>,
+}
+
+const MAGIC: u16 = 0xeb9f;
+
+/// Reads blobs of either byte order, none of them split, and puts them one behind the other.
+///
+/// # Errors
+/// A blob that is cut off, of an unknown kind of type, or with a name outside its strings.
+pub fn merge<'b>(blobs: &[&'b [u8]]) -> Result<Merged<'b>, Error> {
+    let mut merged = Merged { types: Types::default(), strings: vec![b""] };
+    let mut known: HashMap<&[u8], u32> = HashMap::new();
+    known.insert(b"", 0);
+    for blob in blobs {
+        add(&mut merged, &mut known, blob)?;
+    }
+    Ok(merged)
+}
+
+fn add<'b>(
+    merged: &mut Merged<'b>,
+    known: &mut HashMap<&'b [u8], u32>,
+    blob: &'b [u8],
+) -> Result<(), Error> {
+    let bad = |offset, cause| Error::Blob { offset, cause };
+    let magic = blob.first_chunk::<2>().ok_or(bad(0, "too short for a header"))?;
+    let big = match (u16::from_le_bytes(*magic), u16::from_be_bytes(*magic)) {
+        (MAGIC, _) => false,
+        (_, MAGIC) => true,
+        _ => return Err(bad(0, "no BTF magic")),
+    };
+    let word = |at: usize| {
+        let bytes = blob.get(at..).and_then(|rest| rest.first_chunk::<4>());
+        let bytes = bytes.ok_or(bad(at, "the blob ends here"))?;
+        Ok(if big { u32::from_be_bytes(*bytes) } else { u32::from_le_bytes(*bytes) })
+    };
+    let section = |at: usize| -> Result<&'b [u8], Error> {
+        let header = word(4)? as usize;
+        let start = header.checked_add(word(at)? as usize);
+        let end =
+            start.zip(usize::try_from(word(at + 4)?).ok()).and_then(|(a, b)| a.checked_add(b));
+        let found = start.zip(end).and_then(|(start, end)| blob.get(start..end));
+        found.ok_or(bad(at, "a section lies outside the blob"))
+    };
+    let (types, strings) = (section(8)?, section(16)?);
+    let words: Vec<u32> = types
+        .chunks_exact(4)
+        .map(|bytes| {
+            let bytes = [bytes[0], bytes[1], bytes[2], bytes[3]];
+            if big { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
+        })
+        .collect();
+    let before = merged.types.len() as u32;
+    let mut at = 0;
+    while at < words.len() {
+        let len = record_len(&words[at..]).filter(|&len| at + len <= words.len());
+        let len = len.ok_or(bad(at * 4, "a type that is cut off or of an unknown kind"))?;
+        merged.types.push(&words[at..at + len]);
+        let start = merged.types.words.len() - len;
+        let record = &mut merged.types.words[start..];
+        for position in name_positions(record) {
+            let name = strings
+                .get(record[position] as usize..)
+                .and_then(|rest| rest.split(|&b| b == 0).next())
+                .ok_or(bad(at * 4, "a name outside the strings"))?;
+            record[position] = *known.entry(name).or_insert_with(|| {
+                merged.strings.push(name);
+                merged.strings.len() as u32 - 1
+            });
+        }
+        for position in reference_positions(record) {
+            if record[position] != 0 {
+                record[position] = record[position].saturating_add(before);
+            }
+        }
+        at += len;
+    }
+    Ok(())
+}

@@ -1,0 +1,533 @@
+//! Abbreviations, compiled.
+//!
+//! A kernel's `.debug_info` has tens of millions of entries, and of most of their attributes nothing
+//! is needed. Each abbreviation is therefore turned once into two short programs: one that passes over
+//! all attributes, one that reads those that its tag is read for. Runs of attributes of fixed size
+//! become one addition; an entry whose attributes are all of fixed size is passed over with a single
+//! addition.
+//!
+//! Source of facts: DWARF 5, sections 7.5.3 to 7.5.6; DWARF 4 for the older forms.
+
+use gimli::constants as dw;
+
+use crate::cursor::{Cursor, Fault, Read};
+
+/// What an attribute of an entry is kept as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Slot {
+    Name,
+    Type,
+    ByteSize,
+    Encoding,
+    BitSize,
+    BitOffset,
+    DataBitOffset,
+    MemberLocation,
+    Declaration,
+    External,
+    AbstractOrigin,
+    Specification,
+    ConstValue,
+    UpperBound,
+    Count,
+    Location,
+    LowPc,
+    Inline,
+    Sibling,
+    Language,
+    Producer,
+    StrOffsetsBase,
+    AddrBase,
+    LoclistsBase,
+    Artificial,
+    CallingConvention,
+    GnuAnnotation,
+}
+
+pub(crate) const SLOTS: usize = Slot::GnuAnnotation as usize + 1;
+
+/// GCC's attribute and tag for BTF annotations (GCC 16).
+const DW_AT_GNU_ANNOTATION: u64 = 0x2139;
+pub(crate) const DW_TAG_LLVM_ANNOTATION: u16 = 0x6000;
+pub(crate) const DW_TAG_GNU_ANNOTATION: u16 = 0x6001;
+
+/// How the bytes of an attribute are laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Form {
+    /// An unsigned number of `arg` bytes.
+    Uint,
+    Uleb,
+    Sleb,
+    /// A number of `arg` bytes that refers to an entry of the same unit.
+    UnitRef,
+    UnitRefUleb,
+    /// A number of `arg` bytes that refers into the section.
+    SectionRef,
+    /// An offset of `arg` bytes into a list section.
+    ListOffset,
+    /// An index into the offsets of `.debug_loclists`.
+    ListIndex,
+    Addr,
+    /// An index into `.debug_addr`, of `arg` bytes or ULEB128 (0).
+    AddrIndex,
+    Strp,
+    LineStrp,
+    /// An index into `.debug_str_offsets`, of `arg` bytes or ULEB128 (0).
+    StrIndex,
+    InlineStr,
+    Block1,
+    Block2,
+    Block4,
+    BlockUleb,
+    Exprloc,
+    /// No bytes: the attribute is there.
+    Present,
+    /// No bytes: the value is the abbreviation's.
+    Implicit,
+    /// `arg` bytes that are not understood further.
+    Opaque,
+    /// A form of no known kind behind a number of its own (`DW_FORM_indirect`).
+    Indirect,
+}
+
+/// One step over an entry's attributes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Op {
+    /// Passes over this many bytes.
+    Skip(u16),
+    /// Passes over an attribute of variable size.
+    SkipForm(Form, u8),
+    /// Reads an attribute; `arg` is the size in bytes.
+    Read(Slot, Form, u8),
+    /// The attribute's value is this entry of the table's constants.
+    Implicit(Slot, u16),
+}
+
+/// A compiled abbreviation.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Abbrev {
+    pub tag: u16,
+    pub children: bool,
+    /// Size in bytes of all attributes, `u16::MAX` where it is not fixed.
+    fixed: u16,
+    /// Where `DW_AT_sibling` of four bytes stands behind the entry's code, if all before it is fixed.
+    sibling: u16,
+    skip: (u32, u16),
+    read: (u32, u16),
+    /// Whether it has an attribute of that slot.
+    pub has: u32,
+}
+
+const NONE: u16 = u16::MAX;
+
+/// The abbreviations of a unit.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    dense: Vec<Abbrev>,
+    ops: Vec<Op>,
+    constants: Vec<i64>,
+    pub ref_addr: bool,
+}
+
+/// What sizes depend on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sizes {
+    pub address: u8,
+    pub offset: u8,
+    pub version: u16,
+}
+
+impl Table {
+    /// Reads the table at `offset` of `.debug_abbrev`. A kernel's codes count up from 1, which makes
+    /// the table an array; a code out of order is refused above 2 to the 20th.
+    pub fn parse(section: &[u8], offset: usize, sizes: Sizes, big: bool) -> Read<Table> {
+        let mut table = Table::default();
+        table.reload(section, offset, sizes, big)?;
+        Ok(table)
+    }
+
+    /// As [`Table::parse`], into the memory of an earlier table.
+    pub fn reload(&mut self, section: &[u8], at: usize, sizes: Sizes, big: bool) -> Read<()> {
+        self.dense.clear();
+        self.ops.clear();
+        self.constants.clear();
+        self.ref_addr = false;
+        let mut cursor = Cursor::new(section, at, big);
+        loop {
+            let start = cursor.pos;
+            let code = cursor.uleb()?;
+            if code == 0 {
+                return Ok(());
+            }
+            let abbrev = self.declaration(&mut cursor, sizes)?;
+            let index = code as usize;
+            if index > self.dense.len() + 1 && index > 1 << 20 {
+                return Err(Fault { offset: start, cause: "an abbreviation code out of range" });
+            }
+            if self.dense.len() < index {
+                self.dense.resize(index, Abbrev::UNUSED);
+            }
+            let slot = &mut self.dense[index - 1];
+            if slot.tag == 0 {
+                *slot = abbrev;
+            }
+        }
+    }
+
+    /// The abbreviation of that code.
+    #[inline]
+    pub fn get(&self, code: u64, offset: usize) -> Read<Abbrev> {
+        match self.dense.get((code as usize).wrapping_sub(1)) {
+            Some(abbrev) if abbrev.tag != 0 => Ok(*abbrev),
+            _ => Err(Fault { offset, cause: "an entry of an unknown abbreviation" }),
+        }
+    }
+
+    fn declaration(&mut self, cursor: &mut Cursor<'_>, sizes: Sizes) -> Read<Abbrev> {
+        let at = cursor.pos;
+        let tag = cursor.uleb()?;
+        let tag = u16::try_from(tag).ok().filter(|&t| t != 0);
+        let tag = tag.ok_or(Fault { offset: at, cause: "a tag out of range" })?;
+        let children = cursor.u8()? != 0;
+        let wanted = wanted(tag);
+        let mut abbrev = Abbrev { tag, children, ..Abbrev::UNUSED };
+        let mut specs: [(u64, u64, i64); 64] = [(0, 0, 0); 64];
+        let mut count = 0;
+        loop {
+            let (name, form) = (cursor.uleb()?, cursor.uleb()?);
+            let implicit =
+                if form == u64::from(dw::DW_FORM_implicit_const.0) { cursor.sleb()? } else { 0 };
+            if (name, form) == (0, 0) {
+                break;
+            }
+            if form == u64::from(dw::DW_FORM_ref_addr.0) {
+                self.ref_addr = true;
+            }
+            if count == specs.len() {
+                return Err(Fault { offset: at, cause: "an abbreviation of over 64 attributes" });
+            }
+            specs[count] = (name, form, implicit);
+            count += 1;
+        }
+        let specs = &specs[..count];
+        abbrev.skip = self.program(specs, 0, sizes, at)?;
+        abbrev.read = self.program(specs, wanted, sizes, at)?;
+        let mut fixed = Some(0usize);
+        for &(name, form, _) in specs {
+            let (kind, size) = classify(form, sizes, at)?;
+            if name == u64::from(dw::DW_AT_sibling.0) && (kind, size) == (Form::UnitRef, 4) {
+                abbrev.sibling = fixed.and_then(|at| u16::try_from(at).ok()).unwrap_or(NONE);
+            }
+            if let Some(slot) = slot_of(name) {
+                abbrev.has |= 1 << slot as u32;
+            }
+            fixed = fixed.zip(kind.fixed_size(size)).map(|(a, b)| a + b);
+        }
+        abbrev.fixed = fixed.and_then(|at| u16::try_from(at).ok()).unwrap_or(NONE);
+        Ok(abbrev)
+    }
+
+    fn program(
+        &mut self,
+        specs: &[(u64, u64, i64)],
+        wanted: u32,
+        sizes: Sizes,
+        at: usize,
+    ) -> Read<(u32, u16)> {
+        let start = self.ops.len();
+        let mut pending = 0usize;
+        // What stands behind the last attribute that is read is passed over all the same: the next
+        // entry follows.
+        for &(name, form, implicit) in specs {
+            let (kind, size) = classify(form, sizes, at)?;
+            let slot = slot_of(name).filter(|&slot| wanted & (1 << slot as u32) != 0);
+            if let (None, Some(len)) = (slot, kind.fixed_size(size)) {
+                pending += len;
+                continue;
+            }
+            self.flush(&mut pending);
+            match slot {
+                Some(slot) if kind == Form::Implicit => {
+                    let index = u16::try_from(self.constants.len());
+                    let cause = "too many constants in an abbreviation table";
+                    let index = index.map_err(|_| Fault { offset: at, cause })?;
+                    self.constants.push(implicit);
+                    self.ops.push(Op::Implicit(slot, index));
+                }
+                Some(slot) => self.ops.push(Op::Read(slot, kind, size)),
+                None => self.ops.push(Op::SkipForm(kind, size)),
+            }
+        }
+        self.flush(&mut pending);
+        Ok((start as u32, (self.ops.len() - start) as u16))
+    }
+
+    fn flush(&mut self, pending: &mut usize) {
+        while *pending > 0 {
+            let step = (*pending).min(usize::from(u16::MAX));
+            self.ops.push(Op::Skip(step as u16));
+            *pending -= step;
+        }
+    }
+
+    /// Passes over an entry's attributes.
+    #[inline]
+    pub fn skip(&self, abbrev: Abbrev, cursor: &mut Cursor<'_>) -> Read<()> {
+        if abbrev.fixed != NONE {
+            return cursor.skip(usize::from(abbrev.fixed));
+        }
+        self.skip_slowly(abbrev, cursor)
+    }
+
+    fn skip_slowly(&self, abbrev: Abbrev, cursor: &mut Cursor<'_>) -> Read<()> {
+        let (start, len) = abbrev.skip;
+        for op in &self.ops[start as usize..][..usize::from(len)] {
+            match *op {
+                Op::Skip(n) => cursor.skip(usize::from(n))?,
+                Op::SkipForm(form, size) => skip_form(cursor, form, size)?,
+                Op::Read(..) | Op::Implicit(..) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// `DW_AT_sibling` of the entry whose attributes begin at the cursor, as an offset into the unit,
+    /// where it can be had without reading on.
+    #[inline]
+    pub fn sibling(&self, abbrev: Abbrev, cursor: &Cursor<'_>) -> Option<u32> {
+        if abbrev.sibling == NONE {
+            return None;
+        }
+        let mut ahead = *cursor;
+        ahead.skip(usize::from(abbrev.sibling)).ok()?;
+        ahead.u32().ok()
+    }
+
+    /// The program that reads the attributes that the tag is read for.
+    #[inline]
+    pub fn program_of(&self, abbrev: Abbrev) -> &[Op] {
+        let (start, len) = abbrev.read;
+        &self.ops[start as usize..][..usize::from(len)]
+    }
+
+    #[inline]
+    pub fn constant(&self, index: u16) -> i64 {
+        self.constants[usize::from(index)]
+    }
+}
+
+impl Abbrev {
+    const UNUSED: Abbrev = Abbrev {
+        tag: 0,
+        children: false,
+        fixed: NONE,
+        sibling: NONE,
+        skip: (0, 0),
+        read: (0, 0),
+        has: 0,
+    };
+
+    pub fn has(&self, slot: Slot) -> bool {
+        self.has & (1 << slot as u32) != 0
+    }
+}
+
+/// Passes over one attribute.
+pub(crate) fn skip_form(cursor: &mut Cursor<'_>, form: Form, size: u8) -> Read<()> {
+    match form {
+        Form::Uleb | Form::UnitRefUleb | Form::ListIndex => cursor.uleb().map(drop),
+        Form::Sleb => cursor.sleb().map(drop),
+        Form::InlineStr => cursor.cstr().map(drop),
+        Form::Block1 => cursor.u8().and_then(|n| cursor.skip(usize::from(n))),
+        Form::Block2 => cursor.u16().and_then(|n| cursor.skip(usize::from(n))),
+        Form::Block4 => cursor.u32().and_then(|n| cursor.skip(n as usize)),
+        Form::BlockUleb | Form::Exprloc => {
+            let len = cursor.uleb()?;
+            cursor.skip(usize::try_from(len).unwrap_or(usize::MAX))
+        }
+        Form::StrIndex | Form::AddrIndex if size == 0 => cursor.uleb().map(drop),
+        Form::Indirect => {
+            Err(Fault { offset: cursor.pos, cause: "DW_FORM_indirect is not supported" })
+        }
+        Form::Present | Form::Implicit => Ok(()),
+        _ => cursor.skip(usize::from(size)),
+    }
+}
+
+impl Form {
+    /// Size in bytes where it does not depend on the bytes themselves.
+    fn fixed_size(self, size: u8) -> Option<usize> {
+        match self {
+            Form::Uint
+            | Form::UnitRef
+            | Form::SectionRef
+            | Form::ListOffset
+            | Form::Addr
+            | Form::Strp
+            | Form::LineStrp
+            | Form::Opaque => Some(usize::from(size)),
+            Form::StrIndex | Form::AddrIndex if size != 0 => Some(usize::from(size)),
+            Form::Present | Form::Implicit => Some(0),
+            _ => None,
+        }
+    }
+}
+
+fn classify(form: u64, sizes: Sizes, at: usize) -> Read<(Form, u8)> {
+    let unknown = Fault { offset: at, cause: "an attribute of an unknown form" };
+    let form = gimli::DwForm(u16::try_from(form).map_err(|_| unknown)?);
+    Ok(match form {
+        dw::DW_FORM_addr => (Form::Addr, sizes.address),
+        dw::DW_FORM_addrx => (Form::AddrIndex, 0),
+        dw::DW_FORM_addrx1 => (Form::AddrIndex, 1),
+        dw::DW_FORM_addrx2 => (Form::AddrIndex, 2),
+        dw::DW_FORM_addrx3 => (Form::AddrIndex, 3),
+        dw::DW_FORM_addrx4 => (Form::AddrIndex, 4),
+        dw::DW_FORM_block1 => (Form::Block1, 0),
+        dw::DW_FORM_block2 => (Form::Block2, 0),
+        dw::DW_FORM_block4 => (Form::Block4, 0),
+        dw::DW_FORM_block => (Form::BlockUleb, 0),
+        dw::DW_FORM_exprloc => (Form::Exprloc, 0),
+        dw::DW_FORM_data1 | dw::DW_FORM_flag => (Form::Uint, 1),
+        dw::DW_FORM_data2 => (Form::Uint, 2),
+        dw::DW_FORM_data4 => (Form::Uint, 4),
+        dw::DW_FORM_data8 => (Form::Uint, 8),
+        dw::DW_FORM_data16 => (Form::Opaque, 16),
+        dw::DW_FORM_ref_sig8 => (Form::Opaque, 8),
+        dw::DW_FORM_udata => (Form::Uleb, 0),
+        dw::DW_FORM_sdata => (Form::Sleb, 0),
+        dw::DW_FORM_flag_present => (Form::Present, 0),
+        dw::DW_FORM_implicit_const => (Form::Implicit, 0),
+        dw::DW_FORM_string => (Form::InlineStr, 0),
+        dw::DW_FORM_strp => (Form::Strp, sizes.offset),
+        dw::DW_FORM_line_strp => (Form::LineStrp, sizes.offset),
+        dw::DW_FORM_strx => (Form::StrIndex, 0),
+        dw::DW_FORM_strx1 => (Form::StrIndex, 1),
+        dw::DW_FORM_strx2 => (Form::StrIndex, 2),
+        dw::DW_FORM_strx3 => (Form::StrIndex, 3),
+        dw::DW_FORM_strx4 => (Form::StrIndex, 4),
+        dw::DW_FORM_strp_sup | dw::DW_FORM_GNU_strp_alt | dw::DW_FORM_GNU_ref_alt => {
+            (Form::Opaque, sizes.offset)
+        }
+        dw::DW_FORM_ref_sup4 => (Form::Opaque, 4),
+        dw::DW_FORM_ref_sup8 => (Form::Opaque, 8),
+        dw::DW_FORM_ref1 => (Form::UnitRef, 1),
+        dw::DW_FORM_ref2 => (Form::UnitRef, 2),
+        dw::DW_FORM_ref4 => (Form::UnitRef, 4),
+        dw::DW_FORM_ref8 => (Form::UnitRef, 8),
+        dw::DW_FORM_ref_udata => (Form::UnitRefUleb, 0),
+        dw::DW_FORM_ref_addr if sizes.version < 3 => (Form::SectionRef, sizes.address),
+        dw::DW_FORM_ref_addr => (Form::SectionRef, sizes.offset),
+        dw::DW_FORM_sec_offset => (Form::ListOffset, sizes.offset),
+        dw::DW_FORM_loclistx | dw::DW_FORM_rnglistx => (Form::ListIndex, 0),
+        dw::DW_FORM_indirect => (Form::Indirect, 0),
+        _ => return Err(unknown),
+    })
+}
+
+fn slot_of(name: u64) -> Option<Slot> {
+    if name == DW_AT_GNU_ANNOTATION {
+        return Some(Slot::GnuAnnotation);
+    }
+    Some(match gimli::DwAt(u16::try_from(name).ok()?) {
+        dw::DW_AT_name => Slot::Name,
+        dw::DW_AT_type | dw::DW_AT_import => Slot::Type,
+        dw::DW_AT_byte_size => Slot::ByteSize,
+        dw::DW_AT_encoding => Slot::Encoding,
+        dw::DW_AT_bit_size => Slot::BitSize,
+        dw::DW_AT_bit_offset => Slot::BitOffset,
+        dw::DW_AT_data_bit_offset => Slot::DataBitOffset,
+        dw::DW_AT_data_member_location => Slot::MemberLocation,
+        dw::DW_AT_declaration => Slot::Declaration,
+        dw::DW_AT_external => Slot::External,
+        dw::DW_AT_abstract_origin => Slot::AbstractOrigin,
+        dw::DW_AT_specification => Slot::Specification,
+        dw::DW_AT_const_value => Slot::ConstValue,
+        dw::DW_AT_upper_bound => Slot::UpperBound,
+        dw::DW_AT_count => Slot::Count,
+        dw::DW_AT_location => Slot::Location,
+        dw::DW_AT_low_pc => Slot::LowPc,
+        dw::DW_AT_inline => Slot::Inline,
+        dw::DW_AT_sibling => Slot::Sibling,
+        dw::DW_AT_language => Slot::Language,
+        dw::DW_AT_producer => Slot::Producer,
+        dw::DW_AT_str_offsets_base => Slot::StrOffsetsBase,
+        dw::DW_AT_addr_base => Slot::AddrBase,
+        dw::DW_AT_loclists_base => Slot::LoclistsBase,
+        dw::DW_AT_artificial => Slot::Artificial,
+        dw::DW_AT_calling_convention => Slot::CallingConvention,
+        _ => return None,
+    })
+}
+
+/// The attributes that an entry of this tag is read for, a bit per slot.
+fn wanted(tag: u16) -> u32 {
+    use Slot::*;
+    let slots: &[Slot] = match gimli::DwTag(tag) {
+        dw::DW_TAG_compile_unit
+        | dw::DW_TAG_partial_unit
+        | dw::DW_TAG_skeleton_unit
+        | dw::DW_TAG_type_unit => {
+            &[Name, Language, Producer, LowPc, StrOffsetsBase, AddrBase, LoclistsBase]
+        }
+        dw::DW_TAG_member | dw::DW_TAG_inheritance => &[
+            Name,
+            Type,
+            ByteSize,
+            BitSize,
+            BitOffset,
+            DataBitOffset,
+            MemberLocation,
+            GnuAnnotation,
+        ],
+        dw::DW_TAG_subprogram => &[
+            Name,
+            Type,
+            Declaration,
+            External,
+            AbstractOrigin,
+            Specification,
+            LowPc,
+            Inline,
+            CallingConvention,
+            GnuAnnotation,
+        ],
+        dw::DW_TAG_formal_parameter => {
+            &[Name, Type, AbstractOrigin, Location, ConstValue, GnuAnnotation]
+        }
+        dw::DW_TAG_variable => &[
+            Name,
+            Type,
+            Declaration,
+            External,
+            AbstractOrigin,
+            Specification,
+            Location,
+            Artificial,
+        ],
+        dw::DW_TAG_base_type => &[Name, ByteSize, Encoding],
+        dw::DW_TAG_enumerator => &[Name, ConstValue],
+        dw::DW_TAG_subrange_type => &[UpperBound, Count],
+        dw::DW_TAG_pointer_type => &[Type, GnuAnnotation],
+        dw::DW_TAG_const_type
+        | dw::DW_TAG_volatile_type
+        | dw::DW_TAG_restrict_type
+        | dw::DW_TAG_array_type
+        | dw::DW_TAG_subroutine_type => &[Type],
+        dw::DW_TAG_typedef
+        | dw::DW_TAG_structure_type
+        | dw::DW_TAG_class_type
+        | dw::DW_TAG_interface_type
+        | dw::DW_TAG_union_type
+        | dw::DW_TAG_enumeration_type => {
+            &[Name, Type, ByteSize, Declaration, Specification, GnuAnnotation]
+        }
+        _ if tag == DW_TAG_LLVM_ANNOTATION || tag == DW_TAG_GNU_ANNOTATION => {
+            &[Name, ConstValue, GnuAnnotation]
+        }
+        _ => &[],
+    };
+    slots.iter().fold(0, |mask, &slot| mask | 1 << slot as u32)
+}

@@ -1,0 +1,177 @@
+//! What one compile unit says, before anything is deduplicated.
+//!
+//! [`Cu`] is the meeting point of the crate: the walk fills it, and both ways of deduplicating read it.
+//! Types are BTF records of 32-bit words whose names are string numbers and whose references are
+//! numbers within the unit, in the order in which pahole would number them.
+
+use crate::strings::StrId;
+
+/// Number of a type within its unit; 0 is `void`.
+pub(crate) type LocalId = u32;
+
+/// Stands for the type of array indices, which is the same for all units.
+pub(crate) const INDEX: LocalId = u32::MAX;
+
+/// BTF kinds, as `enum` values of include/uapi/linux/btf.h.
+pub(crate) mod kind {
+    pub const INT: u32 = 1;
+    pub const PTR: u32 = 2;
+    pub const ARRAY: u32 = 3;
+    pub const STRUCT: u32 = 4;
+    pub const UNION: u32 = 5;
+    pub const ENUM: u32 = 6;
+    pub const FWD: u32 = 7;
+    pub const TYPEDEF: u32 = 8;
+    pub const VOLATILE: u32 = 9;
+    pub const CONST: u32 = 10;
+    pub const RESTRICT: u32 = 11;
+    pub const FUNC: u32 = 12;
+    pub const FUNC_PROTO: u32 = 13;
+    pub const VAR: u32 = 14;
+    pub const DATASEC: u32 = 15;
+    pub const FLOAT: u32 = 16;
+    pub const DECL_TAG: u32 = 17;
+    pub const TYPE_TAG: u32 = 18;
+    pub const ENUM64: u32 = 19;
+}
+
+/// The `info` word of a type.
+#[inline]
+pub(crate) fn info(kind: u32, vlen: u32, kflag: bool) -> u32 {
+    u32::from(kflag) << 31 | kind << 24 | vlen & 0xffff
+}
+
+#[inline]
+pub(crate) fn kind_of(info: u32) -> u32 {
+    info >> 24 & 0x1f
+}
+
+/// A function that pahole would consider.
+#[derive(Debug, Clone)]
+pub(crate) struct Func {
+    pub name: StrId,
+    pub ret: LocalId,
+    /// Its parameters in [`Cu::params`].
+    pub params: (u32, u32),
+    pub variadic: bool,
+    pub external: bool,
+    pub low_pc: u64,
+    /// What the locations of its parameters say (pahole 1.25 and later).
+    pub facts: FuncFacts,
+    /// Its `btf_decl_tag`s in [`Cu::func_tags`].
+    pub tags: (u32, u32),
+}
+
+/// What keeps a function out, as found in one unit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct FuncFacts {
+    pub unexpected_reg: bool,
+    pub optimized_parms: bool,
+    pub reordered_parm: bool,
+    pub uncertain_parm_loc: bool,
+    pub signature_changed: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Param {
+    pub name: StrId,
+    pub ty: LocalId,
+    /// Has no location, or its value was optimised away (left out where parameters were reordered).
+    pub dropped: bool,
+}
+
+/// A per-CPU variable.
+#[derive(Debug, Clone)]
+pub(crate) struct Var {
+    pub name: StrId,
+    pub ty: LocalId,
+    pub external: bool,
+    /// Index of its section in the image.
+    pub section: u32,
+    /// Offset into the section in bytes.
+    pub offset: u32,
+    /// Size in bytes.
+    pub size: u32,
+    pub tags: (u32, u32),
+}
+
+/// A `btf_decl_tag`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DeclTag {
+    pub value: StrId,
+    /// The type that is tagged; unused for functions and variables.
+    pub ty: LocalId,
+    /// Member or parameter, counted from 0; -1 for the whole.
+    pub component: i32,
+}
+
+/// The types, functions and variables of a unit.
+#[derive(Debug, Default)]
+pub(crate) struct Cu {
+    /// BTF records one behind the other, the first being number 1.
+    pub words: Vec<u32>,
+    /// Where each record begins in `words`.
+    pub starts: Vec<u32>,
+    /// The unit's own `int`, 0 if it has none.
+    pub int: LocalId,
+    pub has_array: bool,
+    pub type_tags: Vec<DeclTag>,
+    pub funcs: Vec<Func>,
+    pub params: Vec<Param>,
+    pub func_tags: Vec<DeclTag>,
+    pub vars: Vec<Var>,
+}
+
+impl Cu {
+    pub fn clear(&mut self) {
+        self.words.clear();
+        self.starts.clear();
+        self.int = 0;
+        self.has_array = false;
+        self.type_tags.clear();
+        self.funcs.clear();
+        self.params.clear();
+        self.func_tags.clear();
+        self.vars.clear();
+    }
+
+    /// The record of a type.
+    #[inline]
+    pub fn record(&self, id: LocalId) -> &[u32] {
+        let index = id as usize - 1;
+        let start = self.starts[index] as usize;
+        let end = self.starts.get(index + 1).map_or(self.words.len(), |&end| end as usize);
+        &self.words[start..end]
+    }
+
+    /// Size of a type in bytes as pahole computes it; 0 for what has none.
+    pub fn size_of(&self, id: LocalId, address_size: u8) -> u64 {
+        let mut factor = 1u64;
+        let mut id = id;
+        // Chains of typedefs and arrays are short; one that does not end refers to itself.
+        for _ in 0..256 {
+            if id == 0 || id == INDEX {
+                return 0;
+            }
+            let record = self.record(id);
+            match kind_of(record[1]) {
+                kind::PTR => return factor.wrapping_mul(u64::from(address_size)),
+                // PARITY: an empty class of one byte counts as none (tag__size).
+                kind::STRUCT | kind::UNION if record[2] == 1 && record[1] & 0xffff == 0 => {
+                    return 0;
+                }
+                kind::INT => return factor.wrapping_mul(u64::from(record[3] & 0xff).div_ceil(8)),
+                kind::STRUCT | kind::UNION | kind::ENUM | kind::ENUM64 | kind::FLOAT => {
+                    return factor.wrapping_mul(u64::from(record[2]));
+                }
+                kind::ARRAY => {
+                    factor = factor.wrapping_mul(u64::from(record[5]));
+                    id = record[3];
+                }
+                kind::FUNC_PROTO | kind::FWD => return 0,
+                _ => id = record[2],
+            }
+        }
+        0
+    }
+}

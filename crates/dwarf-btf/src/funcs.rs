@@ -1,0 +1,458 @@
+//! The functions and per-CPU variables of a unit, as far as they can become part of BTF.
+//!
+//! Most functions of a unit are inline copies that have no symbol; only those that the image has a
+//! symbol for are looked at further. A function that was compiled out of line has an entry that refers
+//! to an abstract one, where names and types are; what its own parameters' locations say is noted on
+//! the abstract parameters too, as pahole does, because either entry may be the one that is written.
+//!
+//! Source of facts: dwarf_loader.c of pahole 1.24 and 1.31 (`cu__recode_dwarf_types`,
+//! `ftype__recode_dwarf_types`, `function__analyze_parameter_locations`,
+//! `cu__resolve_func_ret_types_optimized`), btf_encoder.c (`btf_encoder__encode_cu`,
+//! `btf_encoder__encode_cu_variables`).
+
+use gimli::constants as dw;
+use hashbrown::HashMap;
+
+use crate::Rules;
+use crate::abbrev::Slot;
+use crate::cu::{Cu, DeclTag, Func, FuncFacts, LocalId, Param, Var, kind, kind_of};
+use crate::cursor::{Fault, Read};
+use crate::hash::FixedState;
+use crate::location::{Registers, parameter_register};
+use crate::resolve::Offsets;
+use crate::strings::{Names, StrId, Strings};
+use crate::symbols::{Symbols, name_is_valid};
+use crate::unit::{Unit, Values};
+use crate::walk::{Dies, FuncDie, VarDie};
+
+/// The units that were walked together: one, or all of the file where entries of one refer into others.
+pub(crate) struct Group<'s, 't> {
+    pub units: &'t [Unit<'s, 't>],
+}
+
+impl<'s, 't> Group<'s, 't> {
+    fn at(&self, offset: u32) -> Read<&'t Unit<'s, 't>> {
+        let after = self.units.partition_point(|unit| unit.header.start <= offset as usize);
+        let unit = after.checked_sub(1).and_then(|index| self.units.get(index));
+        unit.ok_or(Fault { offset: offset as usize, cause: "a reference into no unit" })
+    }
+
+    fn read(&self, offset: u32, values: &mut Values) -> Read<(u16, &'t Unit<'s, 't>)> {
+        let unit = self.at(offset)?;
+        let (abbrev, mut cursor) = unit.entry(offset as usize)?;
+        unit.read(abbrev, &mut cursor, values)?;
+        Ok((abbrev.tag, unit))
+    }
+}
+
+/// What the work on functions and variables needs from the walk and from the image.
+pub(crate) struct Context<'c, 's, 't> {
+    pub group: Group<'s, 't>,
+    pub dies: &'c Dies,
+    pub offsets: &'c Offsets,
+    pub strings: &'c Strings<'s>,
+    pub symbols: &'c Symbols<'s>,
+    pub rules: &'c Rules,
+    pub registers: Registers,
+    pub clang: bool,
+}
+
+/// A parameter while its function is worked on.
+#[derive(Debug, Clone, Copy)]
+struct Working {
+    name: StrId,
+    ty: LocalId,
+    origin: u32,
+    index: u32,
+    has_location: bool,
+    has_const_value: bool,
+    register: Option<u8>,
+    size: u64,
+    optimized: bool,
+    unexpected: bool,
+}
+
+/// Fills [`Cu::funcs`].
+pub(crate) fn functions(context: &Context<'_, '_, '_>, names: &mut Names, cu: &mut Cu) -> Read<()> {
+    let dies = context.dies;
+    let function_names = function_names(dies);
+    let considered = |index: usize| {
+        let die = &dies.funcs[index];
+        let name = function_names[index];
+        name != 0
+            && if context.symbols.functions.is_empty() {
+                die.external
+            } else {
+                context.symbols.function(name).is_some()
+            }
+    };
+    let order: Vec<usize> =
+        dies.func_order.iter().map(|&index| index as usize).filter(|&i| considered(i)).collect();
+
+    let mut params: Vec<Working> = Vec::new();
+    let mut spans = Vec::with_capacity(order.len());
+    let mut by_offset: HashMap<u32, u32, FixedState> = HashMap::with_hasher(FixedState);
+    for &index in &order {
+        let start = params.len();
+        let (first, end) = dies.funcs[index].params;
+        for (at, &offset) in dies.params[first as usize..end as usize].iter().enumerate() {
+            by_offset.insert(offset, params.len() as u32);
+            let param = working(context, names, offset, at as u32, cu)?;
+            params.push(param);
+        }
+        spans.push(start..params.len());
+    }
+    let mut facts = vec![FuncFacts::default(); order.len()];
+    for (span, facts) in spans.iter().zip(&mut facts) {
+        for at in span.clone() {
+            facts.reordered_parm |= inherit(context, names, &by_offset, &mut params, at)?;
+        }
+    }
+    if context.rules.check_locations {
+        for ((&index, span), facts) in order.iter().zip(&spans).zip(&mut facts) {
+            facts.signature_changed = context.clang && signature_changed(dies, &dies.funcs[index]);
+            analyze(context, cu, &mut params[span.clone()], facts);
+        }
+    } else {
+        facts.fill(FuncFacts::default());
+    }
+
+    for ((&index, span), facts) in order.iter().zip(spans).zip(facts) {
+        let die = &dies.funcs[index];
+        let params = &params[span];
+        if die.declaration || params.iter().any(|param| param.name == 0) {
+            continue;
+        }
+        let first = cu.params.len() as u32;
+        cu.params.extend(params.iter().map(|param| Param {
+            name: param.name,
+            ty: param.ty,
+            dropped: facts.reordered_parm && (!param.has_location || param.optimized),
+        }));
+        let tag = cu.func_tags.len() as u32;
+        let tags = dies.func_tags.iter().filter(|tag| tag.owner as usize == index);
+        cu.func_tags.extend(tags.map(|tag| DeclTag {
+            value: tag.value,
+            ty: 0,
+            component: tag.component,
+        }));
+        cu.funcs.push(Func {
+            name: function_names[index],
+            ret: return_type(context, die),
+            params: (first, cu.params.len() as u32),
+            variadic: die.variadic,
+            external: die.external,
+            low_pc: die.low_pc,
+            facts,
+            tags: (tag, cu.func_tags.len() as u32),
+        });
+    }
+    Ok(())
+}
+
+/// Names of all functions, those of abstract origins and specifications filled in, in pahole's order.
+fn function_names(dies: &Dies) -> Vec<StrId> {
+    let mut names: Vec<StrId> = dies.funcs.iter().map(|die| die.name).collect();
+    for &index in &dies.func_order {
+        let die = &dies.funcs[index as usize];
+        if names[index as usize] == 0 {
+            let target = find(dies, die.origin).or_else(|| find(dies, die.specification));
+            names[index as usize] = target.map_or(0, |target| names[target]);
+        }
+    }
+    names
+}
+
+/// The function whose entry is at `offset`.
+fn find(dies: &Dies, offset: u32) -> Option<usize> {
+    if offset == 0 {
+        return None;
+    }
+    dies.funcs.binary_search_by_key(&offset, |die| die.offset).ok()
+}
+
+fn return_type(context: &Context<'_, '_, '_>, die: &FuncDie) -> LocalId {
+    let ty = context.offsets.id(context.dies, die.ty);
+    if ty != 0 || !die.has_origin {
+        return ty;
+    }
+    // PARITY: a function that only has a specification is taken to return nothing.
+    let origin = find(context.dies, die.origin);
+    origin.map_or(0, |index| context.offsets.id(context.dies, context.dies.funcs[index].ty))
+}
+
+fn working(
+    context: &Context<'_, '_, '_>,
+    names: &mut Names,
+    offset: u32,
+    index: u32,
+    cu: &Cu,
+) -> Read<Working> {
+    let mut values = Values::default();
+    let (_, unit) = context.group.read(offset, &mut values)?;
+    let name = names.name(context.strings, unit, &values, Slot::Name)?;
+    let ty = context.offsets.id(context.dies, values.reference(Slot::Type));
+    let origin = match values.reference(Slot::Type) {
+        0 => values.reference(Slot::AbstractOrigin),
+        _ => 0,
+    };
+    let mut param = Working {
+        name,
+        ty,
+        origin,
+        index,
+        has_location: values.has(Slot::Location),
+        has_const_value: values.has(Slot::ConstValue),
+        register: None,
+        size: 0,
+        optimized: false,
+        unexpected: false,
+    };
+    if context.rules.check_locations {
+        let typed = match origin {
+            0 => ty,
+            _ => {
+                let mut values = Values::default();
+                context.group.read(origin, &mut values)?;
+                context.offsets.id(context.dies, values.reference(Slot::Type))
+            }
+        };
+        param.size = byte_size(cu, typed, unit.header.sizes.address);
+        if param.has_location {
+            param.register = parameter_register(unit, &values, context.registers, param.size);
+        }
+    }
+    Ok(param)
+}
+
+/// Size of a parameter's type; arrays and functions count by what they are made of, as in pahole.
+fn byte_size(cu: &Cu, ty: LocalId, address_size: u8) -> u64 {
+    let mut id = ty;
+    for _ in 0..256 {
+        if id == 0 || id > cu.starts.len() as u32 {
+            return 0;
+        }
+        let record = cu.record(id);
+        match kind_of(record[1]) {
+            kind::PTR => return u64::from(address_size),
+            kind::STRUCT | kind::UNION | kind::INT | kind::ENUM | kind::ENUM64 | kind::FLOAT => {
+                return u64::from(record[2]);
+            }
+            kind::ARRAY => id = record[3],
+            kind::FWD => return 0,
+            _ => id = record[2],
+        }
+    }
+    0
+}
+
+/// Takes name and type from the parameter's abstract origin, and tells that what is known here.
+///
+/// Returns whether the two stand at different places of their lists.
+fn inherit(
+    context: &Context<'_, '_, '_>,
+    names: &mut Names,
+    by_offset: &HashMap<u32, u32, FixedState>,
+    params: &mut [Working],
+    at: usize,
+) -> Read<bool> {
+    let param = params[at];
+    if param.origin == 0 {
+        return Ok(false);
+    }
+    let Some(&origin) = by_offset.get(&param.origin) else {
+        let mut values = Values::default();
+        let (tag, unit) = context.group.read(param.origin, &mut values)?;
+        if gimli::DwTag(tag) == dw::DW_TAG_formal_parameter {
+            params[at].name = names.name(context.strings, unit, &values, Slot::Name)?;
+            params[at].ty = context.offsets.id(context.dies, values.reference(Slot::Type));
+        }
+        return Ok(false);
+    };
+    let origin = origin as usize;
+    params[at].name = params[origin].name;
+    params[at].ty = params[origin].ty;
+    let known = &mut params[origin];
+    known.has_location |= param.has_location;
+    known.has_const_value |= param.has_const_value;
+    known.register = param.register.or(known.register);
+    if param.size != 0 {
+        known.size = param.size;
+    }
+    Ok(param.index != params[origin].index)
+}
+
+/// clang marks a function whose parameters it changed with `DW_CC_nocall`.
+fn signature_changed(dies: &Dies, die: &FuncDie) -> bool {
+    if die.inlined {
+        return false;
+    }
+    if !die.has_origin {
+        return die.nocall;
+    }
+    find(dies, die.origin).is_some_and(|index| dies.funcs[index].nocall)
+}
+
+fn analyze(context: &Context<'_, '_, '_>, cu: &Cu, params: &mut [Working], facts: &mut FuncFacts) {
+    let address_size = context.group.units.first().map_or(8, |unit| unit.header.sizes.address);
+    let word = u64::from(address_size);
+    let registers = context.registers;
+    let mut next = 0;
+    for param in params.iter_mut() {
+        let slots = match param.size.div_ceil(word) as usize {
+            slots if registers.pairs && param.size > word => slots,
+            _ => 1,
+        };
+        let limit = if registers.pairs { 2 * word } else { word };
+        let in_memory = param.size > limit;
+        if context.clang && !facts.signature_changed {
+            clang_parameter(param, registers, slots, in_memory, &mut next);
+            continue;
+        }
+        let available = next < registers.count;
+        if param.has_location {
+            if !available {
+                continue;
+            }
+            match (param.register, registers.order.get(next)) {
+                (None, _) => param.optimized = true,
+                (Some(found), Some(&expected)) => param.unexpected |= found != expected,
+                (Some(_), None) => {}
+            }
+        } else if param.has_const_value && !context.clang {
+            param.optimized = true;
+        }
+        next += if in_memory { 1 } else { slots };
+    }
+    facts.optimized_parms = params.iter().any(|param| param.optimized || !param.has_location);
+    facts.unexpected_reg = params.iter().any(|param| param.unexpected)
+        && !params.iter().any(|param| is_struct(cu, param.ty));
+}
+
+fn clang_parameter(
+    param: &mut Working,
+    registers: Registers,
+    slots: usize,
+    in_memory: bool,
+    next: &mut usize,
+) {
+    if in_memory || *next >= registers.count {
+        return;
+    }
+    if let Some(found) = param.register {
+        let end = registers.order.len().min(*next + slots);
+        let window = registers.order.get(*next..end).unwrap_or_default();
+        param.unexpected |= !window.contains(&found);
+    }
+    *next += slots;
+}
+
+/// Whether a parameter is a structure by value, through typedefs and `const`.
+fn is_struct(cu: &Cu, ty: LocalId) -> bool {
+    let mut id = ty;
+    for _ in 0..256 {
+        if id == 0 || id > cu.starts.len() as u32 {
+            return false;
+        }
+        let record = cu.record(id);
+        match kind_of(record[1]) {
+            kind::STRUCT => return true,
+            kind::FWD => return record[1] >> 31 == 0,
+            kind::CONST | kind::TYPEDEF => id = record[2],
+            _ => return false,
+        }
+    }
+    false
+}
+
+/// Fills [`Cu::vars`].
+pub(crate) fn variables(context: &Context<'_, '_, '_>, names: &mut Names, cu: &mut Cu) -> Read<()> {
+    let Some(section) = context.symbols.percpu_section else { return Ok(()) };
+    for die in &context.dies.vars {
+        let Some(offset) = die.address.checked_sub(section.address) else { continue };
+        if offset < section.size
+            && let Some(var) = variable(context, names, *die, offset, section.index, cu)?
+        {
+            cu.vars.push(var);
+        }
+    }
+    Ok(())
+}
+
+fn variable(
+    context: &Context<'_, '_, '_>,
+    names: &mut Names,
+    die: VarDie,
+    offset: u64,
+    section: u32,
+    cu: &Cu,
+) -> Read<Option<Var>> {
+    let mut values = Values::default();
+    let (_, unit) = context.group.read(die.offset, &mut values)?;
+    let address_size = unit.header.sizes.address;
+    let own_name = names.name(context.strings, unit, &values, Slot::Name)?;
+    let artificial = values.has(Slot::Artificial);
+    let mut name = own_name;
+    let mut ty = values.reference(Slot::Type);
+    let mut external = values.has(Slot::External);
+    let specification = values.reference(Slot::Specification);
+    let origin = values.reference(Slot::AbstractOrigin);
+    if values.has(Slot::Declaration) && specification == 0 {
+        return Ok(None);
+    }
+    if specification != 0 {
+        let (_, unit) = context.group.read(specification, &mut values)?;
+        name = names.name(context.strings, unit, &values, Slot::Name)?;
+        ty = values.reference(Slot::Type);
+        external = values.has(Slot::External);
+    } else if ty == 0 && origin != 0 {
+        let (_, unit) = context.group.read(origin, &mut values)?;
+        name = names.name(context.strings, unit, &values, Slot::Name)?;
+        ty = values.reference(Slot::Type);
+    }
+    let ty = context.offsets.id(context.dies, ty);
+    let found = if context.rules.percpu_by_symbol {
+        let Some(symbol) = context.symbols.percpu_at(offset) else { return Ok(None) };
+        // Many entries that are no per-CPU variables have address 0; there the names decide.
+        let own = if specification != 0 { own_name } else { name };
+        if die.address == 0 && context.strings.get(own) != symbol.name {
+            return Ok(None);
+        }
+        (context.strings.intern(symbol.name), symbol.size)
+    } else {
+        if !die.top || artificial || name == 0 {
+            return Ok(None);
+        }
+        let text = context.strings.get(name);
+        if is_generated(text)
+            || !name_is_valid(text)
+            || offset == 0 && !context.symbols.percpu_named(text)
+        {
+            return Ok(None);
+        }
+        (name, 0)
+    };
+    if ty == 0 {
+        return Ok(None);
+    }
+    let size = cu.size_of(ty, address_size);
+    let Ok(size) = u32::try_from(size) else { return Ok(None) };
+    if size == 0 || offset > u64::from(u32::MAX) {
+        return Ok(None);
+    }
+    let (name, symbol_size) = found;
+    let size = if context.rules.percpu_by_symbol { symbol_size } else { size };
+    Ok(Some(Var { name, ty, external, section, offset: offset as u32, size, tags: (0, 0) }))
+}
+
+/// Variables that macros make.
+fn is_generated(name: &[u8]) -> bool {
+    const PREFIXES: [&[u8]; 5] = [
+        b"__UNIQUE_ID",
+        b"__tpstrtab_",
+        b"__exitcall_",
+        b"__gendwarfksyms_ptr_",
+        b"__func_stack_frame_non_standard_",
+    ];
+    PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}

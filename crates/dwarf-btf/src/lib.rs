@@ -1,0 +1,75 @@
+//! DWARF to deduplicated BTF, byte for byte what pahole makes of a kernel.
+//!
+//! The way from an image to a blob:
+//! 1. [`sections`]: the debug sections, unpacked or relocated where they have to be.
+//! 2. [`unit`] and [`abbrev`]: unit headers, and abbreviations compiled to read and skip programs.
+//! 3. [`walk`]: one pass over a unit's entries, keeping types, functions and variables.
+//! 4. [`resolve`] and [`funcs`]: references become numbers; a [`cu::Cu`] is what pahole would have
+//!    written for the unit.
+//! 5. Deduplication, in one of two ways. [`merge`] recognises types that were seen in an earlier unit by
+//!    their contents, in any order of units, and keeps only what is new; it knows when that could differ
+//!    from libbpf's walk over graphs. [`stream`] is that walk, over all types of all units
+//!    ([`btf_dedup`]), and is used then.
+//! 6. [`saved`]: functions, which can only be decided on when all units are known.
+//!
+//! Units are read in parallel; what is kept of a unit does not depend on which were read before, and the
+//! order of everything put out is that of the units, so the result is the same for any number of threads.
+//!
+//! Source of facts: pahole 1.24 and 1.31 (dwarf_loader.c, btf_encoder.c), libbpf 1.1.2 and 1.7.0 (btf.c).
+//! Where their behaviour is kept though it is not what one would choose, the place is marked `PARITY:`.
+//! `tests/tests/pahole.rs` compares with both on real kernels, to the byte.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod abbrev;
+mod compressed;
+mod cu;
+mod cursor;
+mod error;
+mod funcs;
+mod hash;
+mod location;
+mod options;
+mod output;
+mod relocate;
+mod resolve;
+mod saved;
+mod sections;
+mod stream;
+mod strings;
+mod symbols;
+mod unit;
+mod units;
+mod walk;
+
+pub use error::Error;
+use options::Rules;
+pub use options::{Language, Options, PaholeVersion};
+
+/// What was made.
+#[derive(Debug, Clone, Default)]
+pub struct Encoded {
+    /// The blob, in the image's byte order; empty if there was nothing to encode.
+    pub btf: Vec<u8>,
+    /// What was met on the way.
+    pub report: Report,
+}
+
+/// What was met on the way.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Units of `.debug_info`.
+    pub units: usize,
+    /// Types before deduplication.
+    pub types: usize,
+    /// Functions that were left out, by name, and why; filled if [`Options::explain`] is set.
+    pub left_out: Vec<(String, &'static str)>,
+}
+
+/// Makes BTF of an image's debug information, on the current rayon pool.
+///
+/// # Errors
+/// No debug information, or debug information that is not sound or not supported.
+pub fn encode(elf: &image::Elf<'_>, options: &Options<'_>) -> Result<Encoded, Error> {
+    stream::encode(elf, options)
+}

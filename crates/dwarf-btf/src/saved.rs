@@ -1,0 +1,326 @@
+//! Functions, decided on when all units are known (pahole 1.25 and later).
+//!
+//! A function has as many descriptions as there are units that compiled it, and two in a unit where it
+//! was both inlined and compiled. All descriptions under one name are taken together: the function is
+//! written once, or left out if a tracer could be misled by any of them.
+//!
+//! Source of facts: btf_encoder.c of pahole 1.31 (`btf_encoder__add_saved_funcs` and what it calls).
+
+use crate::Rules;
+use crate::cu::{Cu, DeclTag, Func, FuncFacts, info, kind, kind_of};
+use crate::strings::StrId;
+use crate::symbols::{Symbols, is_optimized};
+
+/// One description of a function; types are numbers of the stream.
+#[derive(Debug, Clone)]
+struct Saved {
+    elf: u32,
+    address: u64,
+    ret: u32,
+    /// Name and type of each parameter, in [`SavedFunctions::params`].
+    params: (u32, u32),
+    tags: (u32, u32),
+    facts: FuncFacts,
+    inconsistent: bool,
+    optimized_symbol: bool,
+}
+
+/// The descriptions met so far.
+#[derive(Debug, Default)]
+pub(crate) struct SavedFunctions {
+    all: Vec<Saved>,
+    params: Vec<(StrId, u32)>,
+    tags: Vec<DeclTag>,
+}
+
+/// Types to compare and to add to.
+pub(crate) trait Stream {
+    /// The record of a type.
+    fn record(&self, id: u32) -> &[u32];
+    /// Adds a record at the end and returns its number.
+    fn add(&mut self, record: &[u32]) -> u32;
+}
+
+const KF_FASTCALL: u32 = 1 << 12;
+const KF_ARENA_RET: u32 = 1 << 13;
+const KF_ARENA_ARG1: u32 = 1 << 14;
+const KF_ARENA_ARG2: u32 = 1 << 15;
+
+/// Names that are not in the debug information.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TagNames {
+    pub kfunc: StrId,
+    pub fastcall: StrId,
+    pub arena: StrId,
+}
+
+impl SavedFunctions {
+    /// Saves a unit's functions; `place` turns the unit's types into the stream's, `name` is told each
+    /// string in the order in which pahole would add it.
+    pub fn save(
+        &mut self,
+        cu: &Cu,
+        symbols: &Symbols<'_>,
+        place: &mut dyn FnMut(u32) -> u32,
+        name: &mut dyn FnMut(StrId),
+    ) {
+        for func in &cu.funcs {
+            let Some(elf) = symbols.function(func.name) else { continue };
+            let saved = self.one(cu, func, elf, symbols, place, name);
+            self.all.push(saved);
+        }
+    }
+
+    fn one(
+        &mut self,
+        cu: &Cu,
+        func: &Func,
+        elf: u32,
+        symbols: &Symbols<'_>,
+        place: &mut dyn FnMut(u32) -> u32,
+        name: &mut dyn FnMut(StrId),
+    ) -> Saved {
+        let first = self.params.len() as u32;
+        for param in &cu.params[func.params.0 as usize..func.params.1 as usize] {
+            if !param.dropped {
+                name(param.name);
+                self.params.push((param.name, place(param.ty)));
+            }
+        }
+        if func.variadic {
+            self.params.push((0, 0));
+        }
+        let tag = self.tags.len() as u32;
+        for tag in &cu.func_tags[func.tags.0 as usize..func.tags.1 as usize] {
+            name(tag.value);
+            self.tags.push(*tag);
+        }
+        let candidates = &symbols.functions[elf as usize].symbols;
+        let optimized_symbol = func.low_pc != 0
+            && candidates.iter().any(|&(at, name)| at == func.low_pc && is_optimized(name));
+        Saved {
+            elf,
+            address: func.low_pc,
+            ret: place(func.ret),
+            params: (first, self.params.len() as u32),
+            tags: (tag, self.tags.len() as u32),
+            facts: func.facts,
+            inconsistent: false,
+            optimized_symbol,
+        }
+    }
+
+    fn params(&self, saved: &Saved) -> &[(StrId, u32)] {
+        &self.params[saved.params.0 as usize..saved.params.1 as usize]
+    }
+
+    /// Writes the functions by name. `skipped` is told of each that is left out, and why.
+    pub fn emit(
+        mut self,
+        symbols: &Symbols<'_>,
+        rules: &Rules,
+        names: TagNames,
+        stream: &mut dyn Stream,
+        skipped: &mut dyn FnMut(u32, &'static str),
+    ) {
+        self.all.sort_by_key(|saved| saved.elf);
+        let mut start = 0;
+        while start < self.all.len() {
+            let elf = self.all[start].elf;
+            let len = self.all[start..].iter().take_while(|saved| saved.elf == elf).count();
+            self.combine(start, start + len, stream);
+            let group = &self.all[start..start + len];
+            start += len;
+            let function = &symbols.functions[elf as usize];
+            let chosen = choose(group, &function.symbols);
+            let facts = group[0].facts;
+            let reason = if function.ambiguous {
+                Some("its symbols are at different addresses")
+            } else if is_changed(chosen) {
+                Some("parameters were optimised away")
+            } else if facts.reordered_parm {
+                Some("its parameters were reordered")
+            } else if facts.uncertain_parm_loc {
+                Some("where a parameter is cannot be told")
+            } else if rules.consistent_functions && group[0].inconsistent {
+                Some("its prototypes differ between units")
+            } else if facts.unexpected_reg {
+                Some("a parameter is in an unexpected register")
+            } else {
+                None
+            };
+            match reason {
+                Some(reason) => skipped(elf, reason),
+                None => self.write(chosen, function, rules, names, stream),
+            }
+        }
+    }
+
+    /// Shares what is known among the descriptions of one function.
+    fn combine(&mut self, start: usize, end: usize, stream: &dyn Stream) {
+        for at in start + 1..end {
+            let (a, b) = (&self.all[start], &self.all[at]);
+            let unexpected = a.facts.unexpected_reg | b.facts.unexpected_reg;
+            let reordered = a.facts.reordered_parm | b.facts.reordered_parm;
+            let uncertain = a.facts.uncertain_parm_loc | b.facts.uncertain_parm_loc;
+            let mut inconsistent = a.inconsistent | b.inconsistent;
+            if !unexpected && !inconsistent && !reordered && !self.matches(a, b, stream) {
+                inconsistent = true;
+            }
+            for index in [start, at] {
+                let saved = &mut self.all[index];
+                saved.facts.unexpected_reg = unexpected;
+                saved.facts.reordered_parm = reordered;
+                saved.facts.uncertain_parm_loc = uncertain;
+                saved.inconsistent = inconsistent;
+            }
+        }
+    }
+
+    fn matches(&self, a: &Saved, b: &Saved, stream: &dyn Stream) -> bool {
+        let (first, second) = (self.params(a), self.params(b));
+        first.len() == second.len()
+            && types_match(stream, a.ret, b.ret, 0)
+            && first.iter().zip(second).all(|(a, b)| types_match(stream, a.1, b.1, 0))
+    }
+
+    fn write(
+        &self,
+        saved: &Saved,
+        function: &crate::symbols::ElfFunction<'_>,
+        rules: &Rules,
+        names: TagNames,
+        stream: &mut dyn Stream,
+    ) {
+        let mut params = self.params(saved).to_vec();
+        let mut ret = saved.ret;
+        if let Some(flags) = function.kfunc.filter(|_| rules.attributes && rules.kfunc_tags) {
+            arena(flags, &mut ret, &mut params, names, stream);
+        }
+        let mut proto = vec![0, info(kind::FUNC_PROTO, params.len() as u32, false), ret];
+        proto.extend(params.iter().flat_map(|&(name, ty)| [name, ty]));
+        let proto = stream.add(&proto);
+        let id = stream.add(&[function.name, info(kind::FUNC, 0, false), proto]);
+        for tag in &self.tags[saved.tags.0 as usize..saved.tags.1 as usize] {
+            decl_tag(stream, tag.value, id, tag.component);
+        }
+        if let Some(flags) = function.kfunc
+            && rules.kfunc_tags
+            && rules.decl_tags
+        {
+            decl_tag(stream, names.kfunc, id, -1);
+            if flags & KF_FASTCALL != 0 {
+                decl_tag(stream, names.fastcall, id, -1);
+            }
+        }
+    }
+}
+
+pub(crate) fn decl_tag(stream: &mut dyn Stream, value: StrId, id: u32, component: i32) {
+    stream.add(&[value, info(kind::DECL_TAG, 0, false), id, component as u32]);
+}
+
+/// Marks what a kfunc takes from or returns to an arena.
+fn arena(
+    flags: u32,
+    ret: &mut u32,
+    params: &mut [(StrId, u32)],
+    names: TagNames,
+    stream: &mut dyn Stream,
+) {
+    let mut mark = |ty: &mut u32| {
+        if *ty == 0 || kind_of(stream.record(*ty)[1]) != kind::PTR {
+            return;
+        }
+        let target = stream.record(*ty)[2];
+        let tagged = stream.add(&[names.arena, info(kind::TYPE_TAG, 0, true), target]);
+        *ty = stream.add(&[0, info(kind::PTR, 0, false), tagged]);
+    };
+    if flags & KF_ARENA_RET != 0 {
+        mark(ret);
+    }
+    for (bit, index) in [(KF_ARENA_ARG1, 0), (KF_ARENA_ARG2, 1)] {
+        if flags & bit != 0
+            && let Some((_, ty)) = params.get_mut(index)
+        {
+            mark(ty);
+        }
+    }
+}
+
+/// The compiler changed what the function takes, and so its description does not hold.
+fn is_changed(saved: &Saved) -> bool {
+    saved.facts.optimized_parms && (saved.facts.signature_changed || saved.optimized_symbol)
+}
+
+/// The description that a symbol's address speaks for.
+fn choose<'a>(group: &'a [Saved], symbols: &[(u64, &[u8])]) -> &'a Saved {
+    if let [only] = group {
+        return only;
+    }
+    let placed = || group.iter().filter(|saved| symbols.iter().any(|s| s.0 == saved.address));
+    placed().find(|saved| !is_changed(saved)).or_else(|| placed().next()).unwrap_or(&group[0])
+}
+
+/// Whether two types are alike as far as prototypes are compared: by names of structures, and `const` on
+/// one side does not matter.
+fn types_match(stream: &dyn Stream, a: u32, b: u32, depth: u32) -> bool {
+    const MAX_DEPTH: u32 = 64;
+    const MAX_STEPS: u32 = 1024;
+    let (mut a, mut b) = (a, b);
+    for _ in 0..MAX_STEPS {
+        if a == b {
+            return true;
+        }
+        if a == 0 || b == 0 || depth > MAX_DEPTH {
+            return false;
+        }
+        let (first, second) = (stream.record(a), stream.record(b));
+        let (kind, other) = (declared_kind(first), declared_kind(second));
+        if kind != other {
+            if kind == kind::CONST {
+                a = first[2];
+                continue;
+            }
+            if other == kind::CONST {
+                b = second[2];
+                continue;
+            }
+            return false;
+        }
+        match kind {
+            kind::INT => return first[0] == second[0] && first[2..] == second[2..],
+            kind::FLOAT => return first[0] == second[0] && first[2] == second[2],
+            kind::TYPEDEF | kind::STRUCT | kind::UNION | kind::ENUM | kind::ENUM64 => {
+                return first[0] == second[0];
+            }
+            kind::PTR | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG => {
+                (a, b) = (first[2], second[2]);
+            }
+            kind::ARRAY => {
+                if first[5] != second[5] {
+                    return false;
+                }
+                (a, b) = (first[3], second[3]);
+            }
+            kind::FUNC_PROTO => {
+                return first.len() == second.len()
+                    && types_match(stream, first[2], second[2], depth + 1)
+                    && first[3..]
+                        .chunks_exact(2)
+                        .zip(second[3..].chunks_exact(2))
+                        .all(|(a, b)| types_match(stream, a[1], b[1], depth + 1));
+            }
+            _ => return false,
+        }
+    }
+    false
+}
+
+fn declared_kind(record: &[u32]) -> u32 {
+    match kind_of(record[1]) {
+        kind::FWD if record[1] >> 31 != 0 => kind::UNION,
+        kind::FWD => kind::STRUCT,
+        kind => kind,
+    }
+}

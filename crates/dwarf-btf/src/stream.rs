@@ -1,0 +1,273 @@
+//! Deduplication as libbpf does it: all types of all units one behind the other.
+//!
+//! Every type of every unit is held at the same time, which takes some hundred bytes a type; so this way
+//! is taken only where the faster one ([`crate::merge`]) could not be sure of the same result.
+
+use btf_dedup::Types;
+use image::Elf;
+use rayon::prelude::*;
+
+use crate::cu::{Cu, INDEX, LocalId, info, kind, kind_of};
+use crate::output::{StringTable, write};
+use crate::saved::{SavedFunctions, Stream, TagNames, decl_tag};
+use crate::sections::Dwarf;
+use crate::strings::StrId;
+use crate::units::{Reader, Scratch};
+use crate::{Encoded, Error, Options, Report, Rules};
+
+/// Units that are read at the same time before they are put in order.
+const BATCH: usize = 64;
+
+/// Makes BTF with all types held.
+pub(crate) fn encode(elf: &Elf<'_>, options: &Options<'_>) -> Result<Encoded, Error> {
+    let rules = Rules::new(options);
+    let dwarf = Dwarf::load(elf)?;
+    let reader = Reader::new(elf, dwarf.sections(), rules)?;
+    let base = Base::default();
+    let mut all = All::new(&reader, &base);
+    if reader.merged {
+        let (mut scratch, mut cu) = (Scratch::default(), Cu::default());
+        reader.read_merged(&mut scratch, &mut cu)?;
+        all.add_unit(&cu);
+    } else {
+        for batch in reader.headers.chunks(BATCH) {
+            let read: Vec<Result<Option<Cu>, Error>> = batch
+                .par_iter()
+                .map_init(Scratch::default, |scratch, &header| {
+                    let mut cu = Cu::default();
+                    let kept = reader.read(header, scratch, &mut cu)?;
+                    Ok(kept.then_some(cu))
+                })
+                .collect();
+            for cu in read {
+                if let Some(cu) = cu? {
+                    all.add_unit(&cu);
+                }
+            }
+        }
+    }
+    all.finish(elf, options)
+}
+
+/// What a split blob builds on.
+#[derive(Debug, Default)]
+pub(crate) struct Base {
+    pub types: Types,
+    /// Number and offset of each of its strings.
+    pub strings: Vec<(StrId, u32)>,
+    /// Length of its strings in bytes, with those of its own base; 0 without a base.
+    pub string_len: u32,
+}
+
+/// All types so far.
+struct All<'r, 's> {
+    reader: &'r Reader<'s>,
+    base: &'r Base,
+    types: Types,
+    /// Names in the order of their first use.
+    names: Vec<StrId>,
+    seen: Vec<bool>,
+    /// What arrays are indexed by, once a unit has said.
+    index: Option<u32>,
+    needs_index: bool,
+    saved: SavedFunctions,
+    /// Functions of pahole 1.24 that are written, by symbol.
+    written: Vec<bool>,
+    percpu: Vec<[u32; 3]>,
+    section: u32,
+    units: usize,
+}
+
+impl Stream for All<'_, '_> {
+    fn record(&self, id: u32) -> &[u32] {
+        let index = id as usize - 1;
+        match index.checked_sub(self.base.types.len()) {
+            Some(index) => self.types.record(index),
+            None => self.base.types.record(index),
+        }
+    }
+
+    fn add(&mut self, record: &[u32]) -> u32 {
+        self.types.push(record);
+        self.note(record[0]);
+        let step = match kind_of(record[1]) {
+            kind::STRUCT | kind::UNION | kind::ENUM64 => 3,
+            kind::ENUM | kind::FUNC_PROTO => 2,
+            _ => return self.count(),
+        };
+        for item in record[3..].chunks(step) {
+            self.note(item[0]);
+        }
+        self.count()
+    }
+}
+
+impl<'r, 's> All<'r, 's> {
+    fn new(reader: &'r Reader<'s>, base: &'r Base) -> Self {
+        All {
+            reader,
+            base,
+            types: Types::default(),
+            names: Vec::new(),
+            seen: Vec::new(),
+            index: None,
+            needs_index: false,
+            saved: SavedFunctions::default(),
+            written: vec![false; reader.symbols.functions.len()],
+            percpu: Vec::new(),
+            section: 0,
+            units: 0,
+        }
+    }
+
+    fn count(&self) -> u32 {
+        (self.base.types.len() + self.types.len()) as u32
+    }
+
+    fn note(&mut self, name: StrId) {
+        let at = name as usize;
+        if at >= self.seen.len() {
+            self.seen.resize(at + 1, false);
+        }
+        if name != 0 && !self.seen[at] {
+            self.seen[at] = true;
+            self.names.push(name);
+        }
+    }
+
+    fn add_unit(&mut self, cu: &Cu) {
+        self.units += 1;
+        let before = self.count();
+        let index = self.index.unwrap_or(match cu.int {
+            0 => before + cu.starts.len() as u32 + 1,
+            int => before + int,
+        });
+        if cu.int != 0 {
+            self.index = self.index.or(Some(index));
+        }
+        self.needs_index |= cu.has_array;
+        let place = |id: LocalId| match id {
+            0 => 0,
+            INDEX => index,
+            id => before + id,
+        };
+        let mut record = Vec::new();
+        for id in 1..=cu.starts.len() as u32 {
+            record.clear();
+            record.extend_from_slice(cu.record(id));
+            relocate(&mut record, &place);
+            self.add(&record);
+        }
+        if self.needs_index && self.index.is_none() {
+            let name = self.reader.int;
+            self.index = Some(self.add(&[name, info(kind::INT, 0, false), 4, 1 << 24 | 32]));
+        }
+        for tag in &cu.type_tags {
+            decl_tag(self, tag.value, place(tag.ty), tag.component);
+        }
+        if self.reader.rules.save_functions {
+            let mut names = Vec::new();
+            let symbols = &self.reader.symbols;
+            self.saved.save(cu, symbols, &mut |id| place(id), &mut |name| names.push(name));
+            for name in names {
+                self.note(name);
+            }
+        } else {
+            self.write_functions(cu, &place);
+        }
+        for var in &cu.vars {
+            let linkage = u32::from(var.external);
+            let record = [var.name, info(kind::VAR, 0, false), place(var.ty), linkage];
+            let id = self.add(&record);
+            self.section = var.section;
+            self.percpu.push([id, var.offset, var.size]);
+        }
+    }
+
+    /// The first description of each function is written at once (pahole 1.24).
+    fn write_functions(&mut self, cu: &Cu, place: &dyn Fn(LocalId) -> u32) {
+        for func in &cu.funcs {
+            if let Some(elf) = self.reader.symbols.function(func.name) {
+                let written = &mut self.written[elf as usize];
+                if std::mem::replace(written, true) {
+                    continue;
+                }
+            }
+            let params = &cu.params[func.params.0 as usize..func.params.1 as usize];
+            let count = params.len() as u32 + u32::from(func.variadic);
+            let mut proto = vec![0, info(kind::FUNC_PROTO, count, false), place(func.ret)];
+            proto.extend(params.iter().flat_map(|param| [param.name, place(param.ty)]));
+            if func.variadic {
+                proto.extend([0, 0]);
+            }
+            let proto = self.add(&proto);
+            let id = self.add(&[func.name, info(kind::FUNC, 0, false), proto]);
+            for tag in &cu.func_tags[func.tags.0 as usize..func.tags.1 as usize] {
+                decl_tag(self, tag.value, id, tag.component);
+            }
+        }
+    }
+
+    fn finish(mut self, elf: &Elf<'_>, options: &Options<'_>) -> Result<Encoded, Error> {
+        let reader = self.reader;
+        let strings = &reader.strings;
+        let names = TagNames {
+            kfunc: strings.intern(b"bpf_kfunc"),
+            fastcall: strings.intern(b"bpf_fastcall"),
+            arena: strings.intern(b"address_space(1)"),
+        };
+        let mut left_out = Vec::new();
+        let saved = std::mem::take(&mut self.saved);
+        saved.emit(&reader.symbols, &reader.rules, names, &mut self, &mut |elf, reason| {
+            if options.explain {
+                let name = reader.symbols.functions[elf as usize].text;
+                left_out.push((String::from_utf8_lossy(name).into_owned(), reason));
+            }
+        });
+        self.datasec(strings.intern(b".data..percpu"));
+        let report = Report { units: self.units, types: self.types.len(), left_out };
+        if self.types.is_empty() {
+            return Ok(Encoded { btf: Vec::new(), report });
+        }
+        let done = btf_dedup::dedup(&self.base.types, self.types, &reader.rules.dedup)?;
+        let mut table = StringTable::new(strings.len(), &self.base.strings, self.base.string_len);
+        for &name in &self.names {
+            table.add(name, strings.get(name));
+        }
+        let types = &done.types;
+        let records = (0..types.len()).map(|index| types.record(index));
+        let btf = write(records, types.words.len(), &table, elf.endian());
+        Ok(Encoded { btf, report })
+    }
+
+    fn datasec(&mut self, name: StrId) {
+        // PARITY: offsets are compared as signed 32-bit differences (btf_var_secinfo_cmp).
+        self.percpu.sort_by(|a, b| (a[1].wrapping_sub(b[1]) as i32).cmp(&0));
+        let Some(last) = self.percpu.last() else { return };
+        let size = last[1].wrapping_add(last[2]);
+        let count = self.percpu.len() as u32;
+        let mut record = vec![name, info(kind::DATASEC, count, false), size];
+        record.extend(self.percpu.iter().flatten());
+        self.add(&record);
+    }
+}
+
+/// Replaces the references of a record.
+fn relocate(record: &mut [u32], place: &dyn Fn(LocalId) -> u32) {
+    match kind_of(record[1]) {
+        kind::INT | kind::FLOAT | kind::ENUM | kind::ENUM64 | kind::FWD => {}
+        kind::ARRAY => {
+            record[3] = place(record[3]);
+            record[4] = place(record[4]);
+        }
+        kind::STRUCT | kind::UNION => {
+            record[3..].chunks_exact_mut(3).for_each(|member| member[1] = place(member[1]));
+        }
+        kind => {
+            record[2] = place(record[2]);
+            if kind == kind::FUNC_PROTO {
+                record[3..].chunks_exact_mut(2).for_each(|param| param[1] = place(param[1]));
+            }
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Names, each of them once.
+//!
+//! A kernel's debug information names things some ten million times with a few hundred thousand
+//! strings. Most names are offsets into `.debug_str`, where the linker has merged equal strings: a name
+//! is looked up by its bytes the first time its offset is met, and by its offset ever after. Strings are
+//! numbered as they come, which depends on the threads; nothing that is put out depends on the numbers,
+//! only on whether they are equal ([`Strings::note`] keeps where each string is met first).
+
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use hashbrown::HashTable;
+
+use crate::abbrev::Form;
+use crate::cursor::{Cursor, Fault, Read};
+use crate::hash::FixedState;
+use crate::unit::{Unit, Values};
+
+/// Number of a string; 0 is the empty one.
+pub(crate) type StrId = u32;
+
+const SHARD_BITS: u32 = 5;
+const SHARDS: usize = 1 << SHARD_BITS;
+
+#[derive(Debug, Default)]
+struct Shard<'s> {
+    table: HashTable<u32>,
+    strings: Vec<&'s [u8]>,
+}
+
+/// The strings of a run.
+#[derive(Debug)]
+pub(crate) struct Strings<'s> {
+    by_offset: Vec<AtomicU32>,
+    shards: Vec<Mutex<Shard<'s>>>,
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    let mut hasher = FixedState.build_hasher();
+    hasher.write(bytes);
+    hasher.finish()
+}
+
+impl<'s> Strings<'s> {
+    /// For names out of a `.debug_str` of `len` bytes.
+    pub fn new(len: usize) -> Self {
+        let mut by_offset = Vec::new();
+        by_offset.resize_with(len, || AtomicU32::new(0));
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        Strings { by_offset, shards }
+    }
+
+    /// The number of these bytes.
+    pub fn intern(&self, bytes: &'s [u8]) -> StrId {
+        if bytes.is_empty() {
+            return 0;
+        }
+        let hash = hash(bytes);
+        let index = (hash >> (64 - SHARD_BITS)) as usize;
+        let mut shard = self.shards[index].lock().unwrap_or_else(|e| e.into_inner());
+        let Shard { table, strings } = &mut *shard;
+        if let Some(&at) = table.find(hash, |&at| strings[at as usize] == bytes) {
+            return number(at, index);
+        }
+        let at = strings.len() as u32;
+        strings.push(bytes);
+        table.insert_unique(hash, at, |&at| self::hash(strings[at as usize]));
+        number(at, index)
+    }
+
+    /// The number of bytes that may not have been met; `u32::MAX` if they were not.
+    pub fn find(&self, bytes: &[u8]) -> StrId {
+        let hash = hash(bytes);
+        let index = (hash >> (64 - SHARD_BITS)) as usize;
+        let shard = self.shards[index].lock().unwrap_or_else(|e| e.into_inner());
+        let found = shard.table.find(hash, |&at| shard.strings[at as usize] == bytes);
+        found.map_or(u32::MAX, |&at| number(at, index))
+    }
+
+    /// The number of the string at `offset` of `.debug_str`.
+    #[inline]
+    pub fn at_offset(&self, section: &'s [u8], offset: u64) -> Read<StrId> {
+        match self.by_offset.get(offset as usize) {
+            Some(known) => match known.load(Ordering::Relaxed) {
+                0 => self.meet(section, offset as usize),
+                id => Ok(id - 1),
+            },
+            None => Err(Fault { offset: offset as usize, cause: "a name behind .debug_str" }),
+        }
+    }
+
+    #[cold]
+    fn meet(&self, section: &'s [u8], offset: usize) -> Read<StrId> {
+        let id = self.intern(Cursor::new(section, offset, false).cstr()?);
+        self.by_offset[offset].store(id + 1, Ordering::Relaxed);
+        Ok(id)
+    }
+
+    /// The bytes of a string.
+    pub fn get(&self, id: StrId) -> &'s [u8] {
+        let Some(number) = id.checked_sub(1) else { return &[] };
+        let shard = &self.shards[number as usize % SHARDS];
+        let shard = shard.lock().unwrap_or_else(|e| e.into_inner());
+        shard.strings.get((number >> SHARD_BITS) as usize).copied().unwrap_or_default()
+    }
+
+    /// One more than the largest number given so far.
+    pub fn len(&self) -> usize {
+        let longest = self
+            .shards
+            .iter()
+            .map(|shard| shard.lock().unwrap_or_else(|e| e.into_inner()).strings.len())
+            .max();
+        (longest.unwrap_or(0) << SHARD_BITS) + SHARDS + 1
+    }
+
+    /// The bytes of all strings by their number.
+    pub fn all(&self) -> Vec<&'s [u8]> {
+        let mut all: Vec<&'s [u8]> = vec![&[]; self.len()];
+        for (index, shard) in self.shards.iter().enumerate() {
+            let shard = shard.lock().unwrap_or_else(|e| e.into_inner());
+            for (at, bytes) in shard.strings.iter().enumerate() {
+                all[number(at as u32, index) as usize] = bytes;
+            }
+        }
+        all
+    }
+}
+
+fn number(at: u32, shard: usize) -> StrId {
+    (at << SHARD_BITS | shard as u32) + 1
+}
+
+/// Where each string is met first, as a position of the stream of types that pahole would have written
+/// before deduplication.
+#[derive(Debug, Default)]
+pub(crate) struct FirstUse {
+    chunks: Vec<std::sync::OnceLock<Box<[AtomicU64]>>>,
+}
+
+const CHUNK_BITS: u32 = 14;
+
+impl FirstUse {
+    pub fn new() -> Self {
+        let mut chunks = Vec::new();
+        chunks.resize_with(1 << (31 - CHUNK_BITS), std::sync::OnceLock::new);
+        FirstUse { chunks }
+    }
+
+    /// Notes that the string is used at that position.
+    #[inline]
+    pub fn note(&self, id: StrId, position: u64) {
+        let chunk = self.chunks[(id >> CHUNK_BITS) as usize]
+            .get_or_init(|| (0..1 << CHUNK_BITS).map(|_| AtomicU64::new(u64::MAX)).collect());
+        let first = &chunk[(id & ((1 << CHUNK_BITS) - 1)) as usize];
+        if position < first.load(Ordering::Relaxed) {
+            first.fetch_min(position, Ordering::Relaxed);
+        }
+    }
+
+    /// The strings in the order of their first use.
+    pub fn order(&self) -> Vec<StrId> {
+        let mut order = Vec::new();
+        for (high, chunk) in self.chunks.iter().enumerate() {
+            for (low, first) in chunk.get().map_or(&[][..], |chunk| chunk).iter().enumerate() {
+                let first = first.load(Ordering::Relaxed);
+                if first != u64::MAX {
+                    order.push((first, (high << CHUNK_BITS | low) as StrId));
+                }
+            }
+        }
+        order.sort_unstable();
+        order.into_iter().map(|(_, id)| id).collect()
+    }
+}
+
+/// The names of one thread's units: a small memory of the short names that stand in the entries
+/// themselves, in front of the shared [`Strings`].
+#[derive(Debug)]
+pub(crate) struct Names {
+    short: Vec<(u64, StrId)>,
+}
+
+impl Names {
+    pub fn new() -> Self {
+        Names { short: vec![(0, 0); 1 << 10] }
+    }
+
+    /// The number of the name in a slot's value; 0 where there is none.
+    #[inline]
+    pub fn name<'s>(
+        &mut self,
+        strings: &Strings<'s>,
+        unit: &Unit<'s, '_>,
+        values: &Values,
+        slot: crate::abbrev::Slot,
+    ) -> Read<StrId> {
+        match values.get(slot) {
+            Some((Form::Strp, offset)) => strings.at_offset(unit.dwarf.strings, offset),
+            Some((Form::InlineStr, offset)) => self.inline(strings, unit, offset as usize),
+            Some((form, value)) => indirect(strings, unit, form, value),
+            None => Ok(0),
+        }
+    }
+
+    fn inline<'s>(
+        &mut self,
+        strings: &Strings<'s>,
+        unit: &Unit<'s, '_>,
+        offset: usize,
+    ) -> Read<StrId> {
+        let bytes = unit.cursor(offset).cstr()?;
+        if bytes.len() > 7 {
+            return Ok(strings.intern(bytes));
+        }
+        let key = bytes.iter().fold(0, |key, &b| key << 8 | u64::from(b));
+        let at = (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54) as usize;
+        let entry = &mut self.short[at];
+        if entry.0 != key {
+            *entry = (key, strings.intern(bytes));
+        }
+        Ok(entry.1)
+    }
+}
+
+#[cold]
+fn indirect<'s>(strings: &Strings<'s>, unit: &Unit<'s, '_>, form: Form, value: u64) -> Read<StrId> {
+    let far = Fault { offset: unit.header.start, cause: "a name behind its string section" };
+    let at = usize::try_from(value).map_err(|_| far)?;
+    match form {
+        Form::LineStrp => {
+            Ok(strings.intern(Cursor::new(unit.dwarf.line_strings, at, false).cstr()?))
+        }
+        Form::StrIndex => {
+            let size = unit.header.sizes.offset;
+            let at = value.checked_mul(u64::from(size));
+            let at = at.and_then(|at| at.checked_add(unit.str_offsets_base)).ok_or(far)?;
+            let at = usize::try_from(at).map_err(|_| far)?;
+            let offset = Cursor::new(unit.dwarf.str_offsets, at, unit.dwarf.big).uint(size)?;
+            strings.at_offset(unit.dwarf.strings, offset)
+        }
+        _ => Ok(0),
+    }
+}

@@ -1,0 +1,247 @@
+//! What the image's own symbols say of functions, per-CPU variables and kfuncs.
+//!
+//! A function is written only if the image has a function symbol of its name. pahole 1.24 compares whole
+//! names; since 1.25 what follows the first `.` is cut off (`.isra.0`), and symbols of parts of functions
+//! (`.cold`, `.part`) are passed over.
+//!
+//! Source of facts: btf_encoder.c of pahole 1.24 (`btf_encoder__collect_symbols`) and 1.31
+//! (`elf_functions__collect`, `btf_encoder__collect_kfuncs`); include/linux/btf_ids.h of Linux 6.12.
+
+use image::{Elf, Place, Symbol, consts};
+
+use crate::strings::{StrId, Strings};
+use crate::{Error, Rules};
+
+/// A function by its symbols.
+#[derive(Debug, Clone)]
+pub(crate) struct ElfFunction<'s> {
+    pub name: StrId,
+    pub text: &'s [u8],
+    /// Address and full name of each symbol.
+    pub symbols: Vec<(u64, &'s [u8])>,
+    /// Its symbols are at more than one address.
+    pub ambiguous: bool,
+    /// Flags of a kfunc (`KF_*`).
+    pub kfunc: Option<u32>,
+}
+
+/// A per-CPU variable by its symbol: address and size in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PercpuSymbol<'s> {
+    pub address: u64,
+    pub size: u32,
+    pub name: &'s [u8],
+}
+
+/// What is looked up while units are read.
+#[derive(Debug, Default)]
+pub(crate) struct Symbols<'s> {
+    /// By name.
+    pub functions: Vec<ElfFunction<'s>>,
+    /// Index into `functions` and 1, by the number of the name.
+    by_name: Vec<u32>,
+    /// By address.
+    pub percpu: Vec<PercpuSymbol<'s>>,
+    pub percpu_section: Option<Section>,
+}
+
+/// A section that has variables.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Section {
+    pub index: u32,
+    pub address: u64,
+    pub size: u64,
+}
+
+const PERCPU: &str = ".data..percpu";
+
+impl<'s> Symbols<'s> {
+    pub fn load(elf: &Elf<'s>, strings: &Strings<'s>, rules: &Rules) -> Result<Self, Error> {
+        let all = elf.symbols()?;
+        let mut symbols = Symbols::default();
+        if rules.vars {
+            symbols.percpu_section = elf.section(PERCPU).map(|(index, section)| Section {
+                index,
+                address: section.addr,
+                size: section.size,
+            });
+        }
+        symbols.percpu(elf, &all, rules);
+        symbols.functions(&all, rules);
+        for function in &mut symbols.functions {
+            function.name = strings.intern(function.text);
+        }
+        symbols.by_name = vec![0; strings.len()];
+        for (index, function) in symbols.functions.iter().enumerate() {
+            symbols.by_name[function.name as usize] = index as u32 + 1;
+        }
+        if rules.kfunc_tags {
+            symbols.kfuncs(elf, &all)?;
+        }
+        Ok(symbols)
+    }
+
+    /// The function of that name.
+    #[inline]
+    pub fn function(&self, name: StrId) -> Option<u32> {
+        match self.by_name.get(name as usize) {
+            Some(&index) if index != 0 => Some(index - 1),
+            _ => None,
+        }
+    }
+
+    fn percpu(&mut self, elf: &Elf<'_>, all: &[Symbol<'s>], rules: &Rules) {
+        let Some(section) = self.percpu_section else { return };
+        let relative = elf.header().file_type == consts::ET_REL.0;
+        for symbol in all {
+            if symbol.place != Place::Section(section.index)
+                || symbol.kind != consts::STT_OBJECT.0
+                || rules.percpu_by_symbol && (symbol.size == 0 || !name_is_valid(symbol.name))
+            {
+                continue;
+            }
+            let address =
+                if relative { symbol.value } else { symbol.value.wrapping_sub(section.address) };
+            let (size, name) = (symbol.size as u32, symbol.name);
+            self.percpu.push(PercpuSymbol { address, size, name });
+        }
+        self.percpu.sort_by_key(|symbol| symbol.address);
+    }
+
+    /// The per-CPU symbol at an offset into its section.
+    pub fn percpu_at(&self, address: u64) -> Option<&PercpuSymbol<'s>> {
+        // PARITY: of several symbols at an address the one that bsearch() meets is taken.
+        let (mut low, mut high) = (0, self.percpu.len());
+        while low < high {
+            let middle = (low + high) / 2;
+            match address.cmp(&self.percpu[middle].address) {
+                std::cmp::Ordering::Equal => return self.percpu.get(middle),
+                std::cmp::Ordering::Less => high = middle,
+                std::cmp::Ordering::Greater => low = middle + 1,
+            }
+        }
+        None
+    }
+
+    /// Whether a per-CPU symbol is named so.
+    pub fn percpu_named(&self, name: &[u8]) -> bool {
+        self.percpu.iter().any(|symbol| symbol.name == name)
+    }
+
+    fn functions(&mut self, all: &[Symbol<'s>], rules: &Rules) {
+        let mut found: Vec<(&[u8], u64, &[u8])> = all
+            .iter()
+            .filter(|symbol| symbol.kind == consts::STT_FUNC.0)
+            .filter_map(|symbol| {
+                let base = if rules.cut_suffixes { cut(symbol.name)? } else { symbol.name };
+                Some((base, symbol.value, symbol.name))
+            })
+            .collect();
+        found.sort_by_key(|&(base, ..)| base);
+        for (base, address, name) in found {
+            match self.functions.last_mut() {
+                Some(last) if last.text == base => last.symbols.push((address, name)),
+                _ => self.functions.push(ElfFunction {
+                    name: 0,
+                    text: base,
+                    symbols: vec![(address, name)],
+                    ambiguous: false,
+                    kfunc: None,
+                }),
+            }
+        }
+        // PARITY: the last function by name is never looked at (elf_functions__collect).
+        if let Some((_, others)) = self.functions.split_last_mut() {
+            for function in others {
+                function.ambiguous = ambiguous(&function.symbols);
+            }
+        }
+    }
+
+    fn kfuncs(&mut self, elf: &Elf<'s>, all: &[Symbol<'s>]) -> Result<(), Error> {
+        let Some((index, section)) = elf.section(".BTF_ids") else { return Ok(()) };
+        let bytes = elf.bytes(section)?;
+        let word = |address: u64| {
+            let at = usize::try_from(address.checked_sub(section.addr)?).ok()?;
+            let bytes = bytes.get(at..)?.first_chunk::<4>()?;
+            Some(match elf.endian() {
+                image::Endianness::Little => u32::from_le_bytes(*bytes),
+                image::Endianness::Big => u32::from_be_bytes(*bytes),
+            })
+        };
+        let ours = all.iter().filter(|symbol| symbol.place == Place::Section(index));
+        const KFUNCS: u32 = 1;
+        let sets: Vec<_> = ours
+            .clone()
+            .filter(|symbol| symbol.name.starts_with(b"__BTF_ID__set8__"))
+            .filter(|symbol| word(symbol.value + 4).is_some_and(|flags| flags & KFUNCS != 0))
+            .map(|symbol| symbol.value..symbol.value.saturating_add(symbol.size))
+            .collect();
+        for symbol in ours {
+            let Some(name) = kfunc_name(symbol.name) else { continue };
+            if !sets.iter().any(|set| set.contains(&symbol.value)) {
+                continue;
+            }
+            let cause = "a kfunc outside the section";
+            let flags =
+                word(symbol.value + 4).ok_or(Error::new(".BTF_ids", symbol.value, cause))?;
+            if let Ok(at) = self.functions.binary_search_by_key(&name, |function| function.text) {
+                self.functions[at].kfunc = Some(flags);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `vfs_close` of `__BTF_ID__func__vfs_close__1`.
+fn kfunc_name(symbol: &[u8]) -> Option<&[u8]> {
+    let rest = symbol.strip_prefix(b"__BTF_ID__func__")?;
+    rest.windows(2).position(|pair| pair == b"__")?;
+    let end = rest.iter().rposition(|&b| b == b'_')?;
+    let end = end.checked_sub(1).filter(|&at| rest[at] == b'_')?;
+    Some(&rest[..end])
+}
+
+/// The name before its first `.`; `None` for a part of a function.
+fn cut(name: &[u8]) -> Option<&[u8]> {
+    let Some(dot) = name.iter().position(|&b| b == b'.') else { return Some(name) };
+    let suffix = &name[dot..];
+    (!contains(suffix, b".cold") && !contains(suffix, b".part")).then(|| &name[..dot])
+}
+
+/// Whether the compiler changed the function's parameters, by the symbol's name.
+pub(crate) fn is_optimized(name: &[u8]) -> bool {
+    let dot = name.iter().position(|&b| b == b'.');
+    dot.is_some_and(|dot| contains(&name[dot..], b".constprop") || contains(&name[dot..], b".isra"))
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
+}
+
+fn ambiguous(symbols: &[(u64, &[u8])]) -> bool {
+    let mut address = 0;
+    for &(next, _) in symbols {
+        if address != 0 && address != next {
+            return true;
+        }
+        address = next;
+    }
+    false
+}
+
+/// Whether BTF may name something so.
+pub(crate) fn name_is_valid(name: &[u8]) -> bool {
+    // PARITY: pahole's limit, which is shorter than the kernel's KSYM_NAME_LEN.
+    const LIMIT: usize = 128;
+    let ok = |b: u8| b == b'_' || b == b'.' || b.is_ascii_alphanumeric();
+    match name.split_first() {
+        Some((first, rest)) => {
+            ok(*first)
+                && !first.is_ascii_digit()
+                && rest.iter().all(|&b| ok(b))
+                && name.len() <= LIMIT
+        }
+        None => false,
+    }
+}

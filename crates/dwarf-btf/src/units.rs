@@ -1,0 +1,270 @@
+//! Reading units: from a header to a [`Cu`].
+
+use image::Elf;
+
+use crate::abbrev::{Form, Slot, Table};
+use crate::cu::Cu;
+use crate::cursor::{Fault, Read};
+use crate::funcs::{self, Context, Group};
+use crate::location::Registers;
+use crate::resolve::{self, Offsets};
+use crate::sections::Sections;
+use crate::strings::{Names, StrId, Strings};
+use crate::symbols::Symbols;
+use crate::unit::{self, Header, Unit, Values};
+use crate::walk::{Dies, Walk, Wanted};
+use crate::{Error, Rules};
+
+/// All that reading needs and that does not change.
+pub(crate) struct Reader<'s> {
+    pub sections: Sections<'s>,
+    pub headers: Vec<Header>,
+    pub strings: Strings<'s>,
+    pub symbols: Symbols<'s>,
+    pub rules: Rules,
+    pub registers: Registers,
+    pub int: StrId,
+    pub fake_int: StrId,
+    /// Whether units refer into one another, so that they have to be read as one.
+    pub merged: bool,
+}
+
+/// The memory of a thread, used for one unit after the other.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    table: Table,
+    tables: Vec<Table>,
+    dies: Dies,
+    offsets: Offsets,
+    names: Option<Names>,
+}
+
+impl<'s> Reader<'s> {
+    pub fn new(elf: &Elf<'s>, sections: Sections<'s>, rules: Rules) -> Result<Self, Error> {
+        let at = |fault: Fault| Error::new(".debug_info", fault.offset as u64, fault.cause);
+        let headers = unit::headers(sections.info, sections.big).map_err(at)?;
+        let strings = Strings::new(sections.strings.len());
+        let int = strings.intern(b"int");
+        let fake_int = strings.intern(b"__SANITIZED_FAKE_INT__");
+        let symbols = Symbols::load(elf, &strings, &rules)?;
+        let registers = Registers::of(elf.header().machine);
+        let mut reader = Reader {
+            sections,
+            headers,
+            strings,
+            symbols,
+            rules,
+            registers,
+            int,
+            fake_int,
+            merged: false,
+        };
+        reader.merged = lto_note(elf).unwrap_or_else(|| reader.refers_across());
+        Ok(reader)
+    }
+
+    /// Whether any unit has abbreviations with references into other units.
+    fn refers_across(&self) -> bool {
+        use rayon::prelude::*;
+        let headers = self.headers.par_chunks(64);
+        headers.into_par_iter().any(|headers| {
+            let mut table = Table::default();
+            headers.iter().any(|header| {
+                let (abbrev, big) = (self.sections.abbrev, self.sections.big);
+                table.reload(abbrev, header.abbrev, header.sizes, big).is_ok() && table.ref_addr
+            })
+        })
+    }
+
+    /// Reads one unit; returns false if it is left out.
+    pub fn read(&self, header: Header, scratch: &mut Scratch, cu: &mut Cu) -> Result<bool, Error> {
+        cu.clear();
+        scratch.dies.clear();
+        let in_unit = |fault| Error::in_unit(header.start, fault);
+        let mut table = std::mem::take(&mut scratch.table);
+        let result = (|| {
+            self.load_table(header, &mut table)?;
+            let mut unit = self.unit(header, &table);
+            let root = self.root(&mut unit)?;
+            let Some(root) = root else { return Ok(false) };
+            let clang = root.clang;
+            let names = scratch.names.get_or_insert_with(Names::new);
+            self.walk(&unit, root, names, &mut scratch.dies)?;
+            let group = Group { units: std::slice::from_ref(&unit) };
+            scratch.offsets.build(&scratch.dies, header.start, header.end);
+            self.fill(group, clang, &scratch.dies, &scratch.offsets, names, cu)?;
+            Ok(true)
+        })();
+        scratch.table = table;
+        result.map_err(in_unit)
+    }
+
+    /// Reads all units as one.
+    pub fn read_merged(&self, scratch: &mut Scratch, cu: &mut Cu) -> Result<(), Error> {
+        cu.clear();
+        scratch.dies.clear();
+        scratch.tables.clear();
+        for header in &self.headers {
+            let mut table = Table::default();
+            self.load_table(*header, &mut table).map_err(|f| Error::in_unit(header.start, f))?;
+            scratch.tables.push(table);
+        }
+        let names = scratch.names.get_or_insert_with(Names::new);
+        let mut units = Vec::new();
+        let mut clang = false;
+        for (header, table) in self.headers.iter().zip(&scratch.tables) {
+            let mut unit = self.unit(*header, table);
+            let in_unit = |fault| Error::in_unit(header.start, fault);
+            if let Some(root) = self.root(&mut unit).map_err(in_unit)? {
+                clang |= root.clang;
+                self.walk(&unit, root, names, &mut scratch.dies).map_err(in_unit)?;
+            }
+            units.push(unit);
+        }
+        scratch.offsets.build(&scratch.dies, 0, self.sections.info.len());
+        let group = Group { units: &units };
+        self.fill(group, clang, &scratch.dies, &scratch.offsets, names, cu)
+            .map_err(|fault| Error::in_unit(0, fault))
+    }
+
+    fn load_table(&self, header: Header, table: &mut Table) -> Read<()> {
+        if let Some(cause) = header.refused {
+            return Err(Fault { offset: header.start, cause });
+        }
+        let (abbrev, big) = (self.sections.abbrev, self.sections.big);
+        let cause = "the unit's abbreviations cannot be read";
+        let at = Fault { offset: header.start, cause };
+        table.reload(abbrev, header.abbrev, header.sizes, big).map_err(|_| at)
+    }
+
+    fn unit<'t>(&self, header: Header, table: &'t Table) -> Unit<'s, 't> {
+        // Bases behind the section's header are the default where a unit does not say.
+        let list_header = if header.sizes.offset == 8 { 20 } else { 12 };
+        Unit {
+            dwarf: self.sections,
+            header,
+            table,
+            str_offsets_base: u64::from(header.sizes.offset) * 2,
+            addr_base: 8,
+            loclists_base: list_header,
+            low_pc: 0,
+        }
+    }
+
+    /// Reads the unit's first entry; `None` if the unit is left out.
+    fn root(&self, unit: &mut Unit<'s, '_>) -> Read<Option<Root>> {
+        let mut cursor = unit.cursor(unit.header.root);
+        let offset = cursor.pos;
+        let code = cursor.uleb()?;
+        if code == 0 {
+            return Ok(None);
+        }
+        let abbrev = unit.table.get(code, offset)?;
+        let mut values = Values::default();
+        unit.read(abbrev, &mut cursor, &mut values)?;
+        let base = |slot| match values.get(slot) {
+            Some((Form::ListOffset | Form::Uint, value)) => Some(value),
+            _ => None,
+        };
+        unit.str_offsets_base = base(Slot::StrOffsetsBase).unwrap_or(unit.str_offsets_base);
+        unit.addr_base = base(Slot::AddrBase).unwrap_or(unit.addr_base);
+        unit.loclists_base = base(Slot::LoclistsBase).unwrap_or(unit.loclists_base);
+        let language = values.number(Slot::Language);
+        let tag = gimli::DwTag(abbrev.tag);
+        if tag == gimli::DW_TAG_skeleton_unit {
+            let cause = "split DWARF is not supported: its types are in .dwo files";
+            return Err(Fault { offset, cause });
+        }
+        let partial = tag == gimli::DW_TAG_partial_unit && !self.merged;
+        let excluded = self.rules.excluded.iter().any(|&other| u64::from(other) == language);
+        if !abbrev.children || partial || excluded {
+            return Ok(None);
+        }
+        let mut names = Names::new();
+        let producer = names.name(&self.strings, unit, &values, Slot::Producer)?;
+        let producer = self.strings.get(producer);
+        let clang = producer.windows(5).any(|window| window == b"clang");
+        Ok(Some(Root { children: cursor.pos, clang }))
+    }
+
+    fn walk(
+        &self,
+        unit: &Unit<'s, '_>,
+        root: Root,
+        names: &mut Names,
+        dies: &mut Dies,
+    ) -> Read<()> {
+        let wanted = Wanted { decl_tags: self.rules.decl_tags, type_tags: self.rules.type_tags };
+        let mut cursor = unit.cursor(root.children);
+        Walk::new(unit, &self.strings, names, dies, wanted).unit_children(&mut cursor)
+    }
+
+    fn fill(
+        &self,
+        group: Group<'s, '_>,
+        clang: bool,
+        dies: &Dies,
+        offsets: &Offsets,
+        names: &mut Names,
+        cu: &mut Cu,
+    ) -> Read<()> {
+        let address_size = group.units.first().map_or(8, |unit| unit.header.sizes.address);
+        let rules = resolve::Rules {
+            floats: self.rules.floats,
+            enum64: self.rules.enum64,
+            fake_int: self.fake_int,
+            address_size,
+            big: self.sections.big,
+        };
+        resolve::types(dies, offsets, rules, self.int, cu);
+        let context = Context {
+            group,
+            dies,
+            offsets,
+            strings: &self.strings,
+            symbols: &self.symbols,
+            rules: &self.rules,
+            registers: self.registers,
+            clang,
+        };
+        funcs::functions(&context, names, cu)?;
+        funcs::variables(&context, names, cu)
+    }
+}
+
+/// What a unit's first entry says.
+#[derive(Clone, Copy)]
+struct Root {
+    /// Offset of its first child.
+    children: usize,
+    clang: bool,
+}
+
+/// What the kernel's own note says of link-time optimisation, if it has one.
+fn lto_note(elf: &Elf<'_>) -> Option<bool> {
+    const BUILD_LTO: u32 = 0x101;
+    let big = elf.endian() == image::Endianness::Big;
+    for section in elf.sections() {
+        if section.sh_type != image::consts::SHT_NOTE.0 {
+            continue;
+        }
+        let Ok(bytes) = elf.bytes(section) else { continue };
+        let mut cursor = crate::cursor::Cursor::new(bytes, 0, big);
+        while cursor.pos + 12 <= bytes.len() {
+            let (name, desc, kind) =
+                (cursor.u32().ok()? as usize, cursor.u32().ok()? as usize, cursor.u32().ok()?);
+            let Ok(owner) = cursor.bytes(name) else { break };
+            if cursor.skip(name.wrapping_neg() & 3).is_err() {
+                break;
+            }
+            let value = cursor;
+            if cursor.skip(desc.saturating_add(desc.wrapping_neg() & 3)).is_err() {
+                break;
+            }
+            if kind == BUILD_LTO && owner.strip_suffix(b"\0") == Some(b"Linux") {
+                return Some(value.clone().u32().ok()? != 0);
+            }
+        }
+    }
+    None
+}
