@@ -108,6 +108,8 @@ pub(crate) struct Rules {
     pub check_locations: bool,
     /// A per-CPU variable's name and size are its symbol's (until 1.26).
     pub percpu_by_symbol: bool,
+    /// An array of several dimensions is one of arrays (1.32).
+    pub nested_arrays: bool,
     pub dedup: btf_dedup::Options,
     pub excluded: Vec<u16>,
 }
@@ -128,6 +130,7 @@ impl Rules {
             cut_suffixes: newer,
             check_locations: newer,
             percpu_by_symbol: !newer,
+            nested_arrays: newer,
             dedup: if newer {
                 btf_dedup::Options::libbpf_1_7()
             } else {

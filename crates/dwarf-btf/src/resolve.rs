@@ -106,7 +106,7 @@ fn record(dies: &Dies, die: &TypeDie, offsets: &Offsets, rules: Rules, cu: &mut 
     match u32::from(die.kind) {
         kind::INT => base(die, rules, cu),
         kind::ARRAY => {
-            let element = offsets.id(dies, die.ty);
+            let element = target();
             cu.words.extend([0, info(kind::ARRAY, 0, false), 0, element, INDEX, die.size]);
             cu.has_array = true;
         }

@@ -194,7 +194,11 @@ impl<'s> Reader<'s> {
         names: &mut Names,
         dies: &mut Dies,
     ) -> Read<()> {
-        let wanted = Wanted { decl_tags: self.rules.decl_tags, type_tags: self.rules.type_tags };
+        let wanted = Wanted {
+            decl_tags: self.rules.decl_tags,
+            type_tags: self.rules.type_tags,
+            nested_arrays: self.rules.nested_arrays,
+        };
         let mut cursor = unit.cursor(root.children);
         Walk::new(unit, &self.strings, names, dies, wanted).unit_children(&mut cursor)
     }

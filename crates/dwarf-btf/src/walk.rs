@@ -161,6 +161,8 @@ impl Dies {
 pub(crate) struct Wanted {
     pub decl_tags: bool,
     pub type_tags: bool,
+    /// An array of several dimensions is one of arrays (pahole 1.32).
+    pub nested_arrays: bool,
 }
 
 /// One walk.
@@ -342,13 +344,9 @@ impl<'a, 's> Walk<'a, 's> {
             if !self.wanted.type_tags {
                 continue;
             }
-            let extra = self.dies.extra.len() as u32;
-            self.dies.order.push(extra | EXTRA);
-            let id = self.dies.order.len() as u32;
             let (ty, flags) = below.map_or((pointee, 0), |id| (id, FLAG_TAGGED));
             let kind = kind::TYPE_TAG as u8;
-            self.dies.extra.push(TypeDie { name: value, ty, flags, kind, id, ..EMPTY });
-            below = Some(id);
+            below = Some(self.extra(TypeDie { name: value, ty, flags, kind, ..EMPTY }));
         }
         if let Some(id) = below {
             let pointer = &mut self.dies.types[index];
@@ -443,8 +441,8 @@ impl<'a, 's> Walk<'a, 's> {
         let ty = self.values.reference(Slot::Type);
         let index = self.push(TypeDie { offset, ty, size: 1, kind: kind::ARRAY as u8, ..EMPTY });
         if abbrev.children {
+            let mut extents = [0; MAX_DIMENSIONS];
             let mut dimensions = 0;
-            let mut elements = 1u32;
             while let Some((_, abbrev)) = self.next(cursor)? {
                 if gimli::DwTag(abbrev.tag) != dw::DW_TAG_subrange_type
                     || dimensions == MAX_DIMENSIONS
@@ -453,16 +451,44 @@ impl<'a, 's> Walk<'a, 's> {
                     continue;
                 }
                 self.read(abbrev, cursor)?;
+                extents[dimensions] = self.extent();
                 dimensions += 1;
-                elements = elements.wrapping_mul(self.extent());
                 if abbrev.children {
                     self.pass_children(cursor)?;
                 }
             }
-            self.dies.types[index].size = elements;
+            self.dimensions(index, &extents[..dimensions]);
         }
         self.number(index);
         Ok(())
+    }
+
+    /// An array of several dimensions is one of arrays, the last dimension being the innermost; the
+    /// inner ones are types of their own, numbered before the outer. Or it is flattened into one.
+    fn dimensions(&mut self, index: usize, extents: &[u32]) {
+        let (Some((&outermost, inner)), true) = (extents.split_first(), self.wanted.nested_arrays)
+        else {
+            let product = extents.iter().fold(1u32, |product, &n| product.wrapping_mul(n));
+            self.dies.types[index].size = product;
+            return;
+        };
+        let (mut ty, mut flags) = (self.dies.types[index].ty, 0);
+        for &size in inner.iter().rev() {
+            let kind = kind::ARRAY as u8;
+            ty = self.extra(TypeDie { ty, size, kind, flags, ..EMPTY });
+            flags = FLAG_TAGGED;
+        }
+        let array = &mut self.dies.types[index];
+        (array.ty, array.size) = (ty, outermost);
+        array.flags |= flags;
+    }
+
+    /// Adds a type that has no entry of its own, and gives it its number.
+    fn extra(&mut self, die: TypeDie) -> u32 {
+        self.dies.order.push(self.dies.extra.len() as u32 | EXTRA);
+        let id = self.dies.order.len() as u32;
+        self.dies.extra.push(TypeDie { id, ..die });
+        id
     }
 
     /// Elements of one dimension; 0 where the bound is no constant.
