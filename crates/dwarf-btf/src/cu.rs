@@ -135,6 +135,14 @@ impl Cu {
         self.vars.clear();
     }
 
+    pub fn params_of(&self, func: &Func) -> &[Param] {
+        &self.params[func.params.0 as usize..func.params.1 as usize]
+    }
+
+    pub fn tags_of(&self, func: &Func) -> &[DeclTag] {
+        &self.func_tags[func.tags.0 as usize..func.tags.1 as usize]
+    }
+
     /// The record of a type.
     #[inline]
     pub fn record(&self, id: LocalId) -> &[u32] {

@@ -25,12 +25,16 @@ mod abbrev;
 mod compressed;
 mod cu;
 mod cursor;
+mod digest;
 mod error;
+mod finish;
 mod funcs;
 mod hash;
 mod location;
+mod merge;
 mod options;
 mod output;
+mod pool;
 mod relocate;
 mod resolve;
 mod saved;
@@ -71,5 +75,16 @@ pub struct Report {
 /// # Errors
 /// No debug information, or debug information that is not sound or not supported.
 pub fn encode(elf: &image::Elf<'_>, options: &Options<'_>) -> Result<Encoded, Error> {
-    stream::encode(elf, options)
+    let rules = Rules::new(options);
+    let dwarf = sections::Dwarf::load(elf)?;
+    let reader = units::Reader::new(elf, dwarf.sections(), rules)?;
+    if !options.exact_dedup {
+        match merge::encode(elf, &reader, options)? {
+            merge::Outcome::Done(encoded) => return Ok(encoded),
+            merge::Outcome::InDoubt(doubt) => {
+                let _ = doubt;
+            }
+        }
+    }
+    stream::encode(elf, &reader, options)
 }

@@ -66,6 +66,8 @@ pub struct Options<'b> {
     pub explain: bool,
     /// Always deduplicate as libbpf does, type by type: slower, for comparison.
     pub exact_dedup: bool,
+    /// Bits of the hashes that types are recognised by, 64; tests take less, so that hashes collide.
+    pub hash_bits: u32,
 }
 
 impl Default for Options<'_> {
@@ -85,6 +87,7 @@ impl Default for Options<'_> {
             base: None,
             explain: false,
             exact_dedup: false,
+            hash_bits: 64,
         }
     }
 }

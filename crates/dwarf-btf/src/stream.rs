@@ -10,21 +10,21 @@ use rayon::prelude::*;
 use crate::cu::{Cu, INDEX, LocalId, info, kind, kind_of};
 use crate::output::{StringTable, write};
 use crate::saved::{SavedFunctions, Stream, TagNames, decl_tag};
-use crate::sections::Dwarf;
 use crate::strings::StrId;
 use crate::units::{Reader, Scratch};
-use crate::{Encoded, Error, Options, Report, Rules};
+use crate::{Encoded, Error, Options, Report};
 
 /// Units that are read at the same time before they are put in order.
 const BATCH: usize = 64;
 
 /// Makes BTF with all types held.
-pub(crate) fn encode(elf: &Elf<'_>, options: &Options<'_>) -> Result<Encoded, Error> {
-    let rules = Rules::new(options);
-    let dwarf = Dwarf::load(elf)?;
-    let reader = Reader::new(elf, dwarf.sections(), rules)?;
+pub(crate) fn encode(
+    elf: &Elf<'_>,
+    reader: &Reader<'_>,
+    options: &Options<'_>,
+) -> Result<Encoded, Error> {
     let base = Base::default();
-    let mut all = All::new(&reader, &base);
+    let mut all = All::new(reader, &base);
     if reader.merged {
         let (mut scratch, mut cu) = (Scratch::default(), Cu::default());
         reader.read_merged(&mut scratch, &mut cu)?;
@@ -224,7 +224,8 @@ impl<'r, 's> All<'r, 's> {
                 left_out.push((String::from_utf8_lossy(name).into_owned(), reason));
             }
         });
-        self.datasec(strings.intern(b".data..percpu"));
+        let mut percpu = std::mem::take(&mut self.percpu);
+        datasec(&mut percpu, strings.intern(b".data..percpu"), &mut self);
         let report = Report { units: self.units, types: self.types.len(), left_out };
         if self.types.is_empty() {
             return Ok(Encoded { btf: Vec::new(), report });
@@ -239,17 +240,17 @@ impl<'r, 's> All<'r, 's> {
         let btf = write(records, types.words.len(), &table, elf.endian());
         Ok(Encoded { btf, report })
     }
+}
 
-    fn datasec(&mut self, name: StrId) {
-        // PARITY: offsets are compared as signed 32-bit differences (btf_var_secinfo_cmp).
-        self.percpu.sort_by(|a, b| (a[1].wrapping_sub(b[1]) as i32).cmp(&0));
-        let Some(last) = self.percpu.last() else { return };
-        let size = last[1].wrapping_add(last[2]);
-        let count = self.percpu.len() as u32;
-        let mut record = vec![name, info(kind::DATASEC, count, false), size];
-        record.extend(self.percpu.iter().flatten());
-        self.add(&record);
-    }
+/// Adds the section of the per-CPU variables, of each the number, offset and size.
+pub(crate) fn datasec(percpu: &mut [[u32; 3]], name: StrId, stream: &mut dyn Stream) {
+    // PARITY: offsets are compared as signed 32-bit differences (btf_var_secinfo_cmp).
+    percpu.sort_by(|a, b| (a[1].wrapping_sub(b[1]) as i32).cmp(&0));
+    let Some(last) = percpu.last() else { return };
+    let size = last[1].wrapping_add(last[2]);
+    let mut record = vec![name, info(kind::DATASEC, percpu.len() as u32, false), size];
+    record.extend(percpu.iter().flatten());
+    stream.add(&record);
 }
 
 /// Replaces the references of a record.

@@ -1,0 +1,563 @@
+//! From the pool to the blob.
+//!
+//! 1. Every forward declaration is decided on: it is what the one structure of its name is, or, where a
+//!    name has several definitions, the one that it met.
+//! 2. Types that refer to others are put together by contents, from what they refer to upwards: a pointer
+//!    to a forward declaration becomes one with the pointer to the structure.
+//! 3. Functions and variables are added, unit by unit.
+//! 4. What is left is sorted by where it was met first, numbered and written.
+
+use hashbrown::{HashMap, HashSet, HashTable};
+use image::Elf;
+
+use crate::cu::{DeclTag, Func, info, kind, kind_of};
+use crate::digest::{INDEX_IDENTITY, VOID, is_named_composite};
+use crate::hash::{self, FixedState};
+use crate::merge::{Doubt, Gathering, Kept, Outcome, section};
+use crate::output::{StringTable, write};
+use crate::pool::{Place, PoolId, Shard, parts};
+use crate::saved::{SavedFunctions, Stream, TagNames, decl_tag};
+use crate::strings::{FirstUse, StrId};
+use crate::units::Reader;
+use crate::{Encoded, Error, Options, Report};
+
+type Map<K, V> = HashMap<K, V, FixedState>;
+
+/// The pool's types as one list.
+struct Graph {
+    shards: Vec<Shard>,
+    /// Where each shard's types begin in the list.
+    starts: Vec<u32>,
+    by_key: Map<u64, u32>,
+    len: u32,
+}
+
+impl Graph {
+    fn new(shards: Vec<Shard>) -> Self {
+        let mut starts = Vec::with_capacity(shards.len());
+        let mut len = 0;
+        for shard in &shards {
+            starts.push(len);
+            len += shard.nodes.len() as u32;
+        }
+        let mut by_key = Map::with_capacity_and_hasher(len as usize, FixedState);
+        for (shard, &start) in shards.iter().zip(&starts) {
+            for (at, node) in shard.nodes.iter().enumerate() {
+                by_key.insert(node.key, start + at as u32);
+            }
+        }
+        Graph { shards, starts, by_key, len }
+    }
+
+    /// The list's index of a type by the pool's number.
+    fn index(&self, id: PoolId) -> u32 {
+        let (shard, at) = parts(id);
+        self.starts[shard] + at as u32
+    }
+
+    fn at(&self, index: u32) -> (&Shard, usize) {
+        let shard = self.starts.partition_point(|&start| start <= index) - 1;
+        // Empty shards share their start with the next.
+        (&self.shards[shard], (index - self.starts[shard]) as usize)
+    }
+
+    fn record(&self, index: u32) -> &[u32] {
+        let (shard, at) = self.at(index);
+        let (start, end) = shard.nodes[at].words;
+        &shard.words[start as usize..end as usize]
+    }
+
+    fn children(&self, index: u32) -> &[u64] {
+        let (shard, at) = self.at(index);
+        let (start, end) = shard.nodes[at].children;
+        &shard.children[start as usize..end as usize]
+    }
+
+    fn place(&self, index: u32) -> Place {
+        let (shard, at) = self.at(index);
+        shard.nodes[at].place
+    }
+
+    fn links(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.shards.iter().flat_map(|shard| shard.links.iter().copied())
+    }
+}
+
+/// A name in one of the three ways in which it can be defined: struct, union or enum.
+type Tag = (StrId, u32);
+
+fn tag(record: &[u32]) -> Tag {
+    let kind = match kind_of(record[1]) {
+        kind::FWD if record[1] >> 31 != 0 => kind::UNION,
+        kind::FWD => kind::STRUCT,
+        kind::ENUM64 => kind::ENUM,
+        kind => kind,
+    };
+    (record[0], kind)
+}
+
+/// Whether a record declares a name without defining it.
+fn is_declaration(record: &[u32]) -> bool {
+    match kind_of(record[1]) {
+        kind::FWD => true,
+        kind::ENUM | kind::ENUM64 => record[1] & 0xffff == 0,
+        _ => false,
+    }
+}
+
+/// All that is declared and defined.
+struct Names {
+    declared: Vec<u32>,
+    /// Structures and unions by name; forward declarations are decided on by the name alone.
+    composites: Map<StrId, Vec<u32>>,
+    enums: Map<StrId, Vec<u32>>,
+}
+
+impl Names {
+    fn new(graph: &Graph) -> Self {
+        let mut names = Names {
+            declared: Vec::new(),
+            composites: Map::with_hasher(FixedState),
+            enums: Map::with_hasher(FixedState),
+        };
+        for index in 0..graph.len {
+            let record = graph.record(index);
+            if is_declaration(record) {
+                names.declared.push(index);
+            } else if is_named_composite(record) {
+                names.composites.entry(record[0]).or_default().push(index);
+            } else if matches!(kind_of(record[1]), kind::ENUM | kind::ENUM64) {
+                names.enums.entry(record[0]).or_default().push(index);
+            }
+        }
+        names
+    }
+
+    fn definitions(&self, (name, kind): Tag) -> &[u32] {
+        let map = if kind == kind::ENUM { &self.enums } else { &self.composites };
+        map.get(&name).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Decides on declarations: by index, what each one is.
+fn forwards(graph: &Graph) -> Result<Map<u32, u32>, Doubt> {
+    let names = Names::new(graph);
+    let met = meetings(graph, &names)?;
+    let mut resolved = Map::with_hasher(FixedState);
+    let mut first_enum: Map<StrId, u32> = Map::with_hasher(FixedState);
+    let mut declared = names.declared.clone();
+    declared.sort_unstable_by_key(|&index| graph.place(index));
+    for index in declared {
+        let tag = tag(graph.record(index));
+        let is_enum = tag.1 == kind::ENUM;
+        let target = match names.definitions(tag) {
+            [only] if is_enum => Some(*only),
+            [] if is_enum => Some(*first_enum.entry(tag.0).or_insert(index)),
+            _ if is_enum => return Err(Doubt::Enumerations),
+            [only] => Some(*only).filter(|&only| self::tag(graph.record(only)) == tag),
+            [] => None,
+            _ => met.get(&index).copied(),
+        };
+        if let Some(target) = target.filter(|&target| target != index) {
+            resolved.insert(index, target);
+        }
+    }
+    Ok(resolved)
+}
+
+/// Of names with several definitions: which definition each forward declaration has met.
+fn meetings(graph: &Graph, names: &Names) -> Result<Map<u32, u32>, Doubt> {
+    // By structure and name: declaration and definition.
+    let mut seen: Map<(u64, Tag), (Option<u32>, Option<u32>)> = Map::with_hasher(FixedState);
+    let mut torn: HashSet<(u64, Tag), FixedState> = HashSet::with_hasher(FixedState);
+    for (from, to) in graph.links() {
+        let Some(&target) = graph.by_key.get(&to) else { continue };
+        let record = graph.record(target);
+        let tag = tag(record);
+        if names.definitions(tag).len() < 2 {
+            continue;
+        }
+        let entry = seen.entry((from, tag)).or_default();
+        if is_declaration(record) {
+            entry.0 = Some(target);
+        } else if entry.1.is_some_and(|known| known != target) {
+            torn.insert((from, tag));
+        } else {
+            entry.1 = Some(target);
+        }
+    }
+    // A structure with a name that refers to two definitions is two structures. Without a name it is told
+    // apart by what it refers to, unless a forward declaration could be either.
+    for name in torn {
+        let with_name = graph.by_key.contains_key(&name.0);
+        if with_name || seen.get(&name).is_some_and(|entry| entry.0.is_some()) {
+            return Err(Doubt::Definitions);
+        }
+    }
+    let mut met: Map<u32, u32> = Map::with_hasher(FixedState);
+    for &(forward, definition) in seen.values() {
+        if let (Some(forward), Some(definition)) = (forward, definition)
+            && met.insert(forward, definition).is_some_and(|known| known != definition)
+        {
+            return Err(Doubt::Definitions);
+        }
+    }
+    Ok(met)
+}
+
+/// Types put together by contents; a type is known by its number here and 1, 0 being `void`.
+#[derive(Default)]
+struct Classes {
+    words: Vec<u32>,
+    starts: Vec<u32>,
+    places: Vec<Place>,
+    table: HashTable<u32>,
+    /// Where the next type that is added stands.
+    next: u64,
+    names: Option<FirstUse>,
+    name_at: u64,
+    doubt: Option<Doubt>,
+}
+
+impl Classes {
+    fn get(&self, class: u32) -> &[u32] {
+        let at = class as usize - 1;
+        let end = self.starts.get(at + 1).map_or(self.words.len(), |&end| end as usize);
+        &self.words[self.starts[at] as usize..end]
+    }
+
+    fn push(&mut self, record: &[u32], place: Place) -> u32 {
+        self.starts.push(self.words.len() as u32);
+        self.words.extend_from_slice(record);
+        self.places.push(place);
+        self.starts.len() as u32
+    }
+
+    /// Adds a type by contents.
+    fn intern(&mut self, record: &[u32], place: Place) -> u32 {
+        let hash = hash::words(record);
+        if let Some(&class) = self.table.find(hash, |&class| self.get(class) == record) {
+            let known = &mut self.places[class as usize - 1];
+            if place.unit() == known.unit() && place.local() < section::INT {
+                // Two that became equal, both of the unit that has them first.
+                self.doubt = self.doubt.or(Some(Doubt::Twice));
+            }
+            *known = place.min(*known);
+            return class;
+        }
+        let class = self.push(record, place);
+        let (words, starts) = (&self.words, &self.starts);
+        self.table.insert_unique(hash, class, |&class| {
+            let at = class as usize - 1;
+            let end = starts.get(at + 1).map_or(words.len(), |&end| end as usize);
+            hash::words(&words[starts[at] as usize..end])
+        });
+        class
+    }
+}
+
+impl Stream for Classes {
+    fn record(&self, id: u32) -> &[u32] {
+        self.get(id)
+    }
+
+    fn add(&mut self, record: &[u32]) -> u32 {
+        let place = Place(self.next);
+        self.next += 1;
+        if let Some(names) = &self.names {
+            let step = if kind_of(record[1]) == kind::FUNC_PROTO { 2 } else { usize::MAX };
+            let rest = record[3..].chunks(step.min(record.len())).map(|item| item[0]);
+            let rest = rest.filter(|_| step == 2);
+            for name in std::iter::once(record[0]).chain(rest).filter(|&name| name != 0) {
+                names.note(name, self.name_at);
+                self.name_at += 1;
+            }
+        }
+        match kind_of(record[1]) {
+            kind::VAR | kind::DATASEC => self.push(record, place),
+            _ => self.intern(record, place),
+        }
+    }
+}
+
+/// Puts the pool's types together.
+struct Builder<'g> {
+    graph: &'g Graph,
+    resolved: &'g Map<u32, u32>,
+    /// By index: the type's class, 0 where it is not known yet.
+    class: Vec<u32>,
+    classes: Classes,
+    index: u32,
+}
+
+impl Builder<'_> {
+    fn build(&mut self) {
+        // Structures with names first: what refers to them needs their numbers, and not their contents.
+        for index in 0..self.graph.len {
+            let record = self.graph.record(index);
+            if is_named_composite(record) {
+                self.class[index as usize] = self.classes.push(record, self.graph.place(index));
+            }
+        }
+        for (&forward, &target) in self.resolved {
+            self.class[forward as usize] = self.class_of(target);
+        }
+        for index in 0..self.graph.len {
+            self.class_of(index);
+        }
+        for index in 0..self.graph.len {
+            let record = self.graph.record(index);
+            if is_named_composite(record) {
+                let class = self.class[index as usize];
+                let start = self.classes.starts[class as usize - 1] as usize;
+                for (at, &child) in self.graph.children(index).iter().enumerate() {
+                    self.classes.words[start + 4 + 3 * at] = self.class_of_key(child);
+                }
+            }
+        }
+    }
+
+    fn class_of_key(&mut self, key: u64) -> u32 {
+        if key == VOID {
+            return 0;
+        }
+        if key == INDEX_IDENTITY {
+            return self.index;
+        }
+        match self.graph.by_key.get(&key) {
+            Some(&index) => self.class_of(index),
+            None => 0,
+        }
+    }
+
+    /// The class of a type; depth is bounded by that of the units' own references.
+    fn class_of(&mut self, index: u32) -> u32 {
+        if self.class[index as usize] != 0 {
+            return self.class[index as usize];
+        }
+        let mut record = self.graph.record(index).to_vec();
+        let children: Vec<u32> =
+            self.graph.children(index).iter().map(|&key| self.class_of_key(key)).collect();
+        let mut at = 0;
+        each_reference_mut(&mut record, |word| {
+            *word = children[at];
+            at += 1;
+        });
+        let class = self.classes.intern(&record, self.graph.place(index));
+        self.class[index as usize] = class;
+        class
+    }
+}
+
+fn each_reference_mut(record: &mut [u32], mut each: impl FnMut(&mut u32)) {
+    match kind_of(record[1]) {
+        kind::STRUCT | kind::UNION => {
+            record[3..].chunks_exact_mut(3).for_each(|member| each(&mut member[1]));
+        }
+        kind::ARRAY => record[3..5].iter_mut().for_each(each),
+        kind::FUNC_PROTO => {
+            each(&mut record[2]);
+            record[3..].chunks_exact_mut(2).for_each(|param| each(&mut param[1]));
+        }
+        kind::DATASEC => record[3..].chunks_exact_mut(3).for_each(|item| each(&mut item[0])),
+        kind::INT | kind::FLOAT | kind::ENUM | kind::ENUM64 | kind::FWD => {}
+        _ => each(&mut record[2]),
+    }
+}
+
+/// Makes the blob.
+pub(crate) fn run(
+    elf: &Elf<'_>,
+    gathering: Gathering<'_, '_>,
+    mut units: Vec<Option<Kept>>,
+    options: &Options<'_>,
+) -> Result<Outcome, Error> {
+    let Gathering { reader, pool, first_use, .. } = gathering;
+    if pool.mask() != u64::MAX {
+        // Identities of `void` and of indices are not masked.
+        return Ok(Outcome::InDoubt(Doubt::Collision));
+    }
+    let graph = Graph::new(pool.into_shards());
+    let resolved = match forwards(&graph) {
+        Ok(resolved) => resolved,
+        Err(doubt) => return Ok(Outcome::InDoubt(doubt)),
+    };
+    let mut classes = Classes::default();
+    let index = index_class(reader, &graph, &units, &mut classes, &first_use);
+    let class = vec![0; graph.len as usize];
+    let mut builder = Builder { graph: &graph, resolved: &resolved, class, classes, index };
+    if let Some(found) = index_node(&graph, &units) {
+        builder.index = builder.class_of(found);
+    }
+    builder.build();
+    let Builder { class, mut classes, .. } = builder;
+    if let Some(doubt) = classes.doubt {
+        return Ok(Outcome::InDoubt(doubt));
+    }
+    classes.names = Some(first_use);
+    let mut report = Report { units: 0, types: 0, left_out: Vec::new() };
+    let place = |id: u32| if id == 0 { 0 } else { class[graph.index(id - 1) as usize] };
+    let mut end = Ending {
+        reader,
+        saved: SavedFunctions::default(),
+        percpu: Vec::new(),
+        written: vec![false; reader.symbols.functions.len()],
+    };
+    for (unit, kept) in units.iter_mut().enumerate() {
+        if let Some(kept) = kept.take() {
+            report.units += 1;
+            report.types += kept.count as usize;
+            end.unit(unit as u32, &kept, &place, &mut classes);
+        }
+    }
+    end.finish(&mut classes, options, &mut report);
+    Ok(Outcome::Done(Encoded { btf: layout(classes, reader, elf), report }))
+}
+
+/// The pool's type that arrays are indexed by: the first unit's `int`, if the unit has it before any
+/// unit needs one that has none.
+fn index_node(graph: &Graph, units: &[Option<Kept>]) -> Option<u32> {
+    let mut needed = false;
+    for kept in units.iter().flatten() {
+        needed |= kept.cu.has_array;
+        if kept.cu.int != 0 {
+            return Some(graph.index(kept.cu.int - 1));
+        }
+        if needed {
+            return None;
+        }
+    }
+    None
+}
+
+/// The class of an `int` that no unit has: pahole adds one behind the types of the unit that needs it.
+fn index_class(
+    reader: &Reader<'_>,
+    graph: &Graph,
+    units: &[Option<Kept>],
+    classes: &mut Classes,
+    first_use: &FirstUse,
+) -> u32 {
+    if index_node(graph, units).is_some() {
+        return 0;
+    }
+    let needs = |kept: &Option<Kept>| kept.as_ref().is_some_and(|kept| kept.cu.has_array);
+    let Some(unit) = units.iter().position(needs) else { return 0 };
+    first_use.note(reader.int, (unit as u64) << 32 | u64::from(section::INT));
+    let record = [reader.int, info(kind::INT, 0, false), 4, 1 << 24 | 32];
+    classes.intern(&record, Place::new(unit as u32, section::INT))
+}
+
+/// Functions and variables.
+struct Ending<'r, 's> {
+    reader: &'r Reader<'s>,
+    saved: SavedFunctions,
+    percpu: Vec<[u32; 3]>,
+    written: Vec<bool>,
+}
+
+impl Ending<'_, '_> {
+    fn unit(&mut self, unit: u32, kept: &Kept, place: &dyn Fn(u32) -> u32, classes: &mut Classes) {
+        let cu = &kept.cu;
+        let start = |section| u64::from(unit) << 32 | u64::from(section);
+        classes.next = start(section::TYPE_TAGS);
+        classes.name_at = start(section::TYPE_TAGS);
+        for tag in &cu.type_tags {
+            decl_tag(classes, tag.value, place(tag.ty), tag.component);
+        }
+        classes.next = start(section::FUNCTIONS);
+        classes.name_at = start(section::FUNCTIONS);
+        if self.reader.rules.save_functions {
+            self.saved.save(cu, &self.reader.symbols, &mut |id| place(id), &mut |_| {});
+        } else {
+            for func in &cu.funcs {
+                self.function(cu.params_of(func), cu.tags_of(func), func, place, classes);
+            }
+        }
+        classes.next = start(section::VARS);
+        classes.name_at = start(section::VARS);
+        for var in &cu.vars {
+            let record =
+                [var.name, info(kind::VAR, 0, false), place(var.ty), u32::from(var.external)];
+            let id = classes.add(&record);
+            self.percpu.push([id, var.offset, var.size]);
+        }
+    }
+
+    /// pahole 1.24: the first description of a function is written.
+    fn function(
+        &mut self,
+        params: &[crate::cu::Param],
+        tags: &[DeclTag],
+        func: &Func,
+        place: &dyn Fn(u32) -> u32,
+        classes: &mut Classes,
+    ) {
+        if let Some(elf) = self.reader.symbols.function(func.name)
+            && std::mem::replace(&mut self.written[elf as usize], true)
+        {
+            return;
+        }
+        let count = params.len() as u32 + u32::from(func.variadic);
+        let mut proto = vec![0, info(kind::FUNC_PROTO, count, false), place(func.ret)];
+        proto.extend(params.iter().flat_map(|param| [param.name, place(param.ty)]));
+        if func.variadic {
+            proto.extend([0, 0]);
+        }
+        let proto = classes.add(&proto);
+        let id = classes.add(&[func.name, info(kind::FUNC, 0, false), proto]);
+        for tag in tags {
+            decl_tag(classes, tag.value, id, tag.component);
+        }
+    }
+
+    fn finish(mut self, classes: &mut Classes, options: &Options<'_>, report: &mut Report) {
+        let Reader { strings, symbols, rules, .. } = self.reader;
+        classes.next = u64::from(u32::MAX) << 32;
+        classes.name_at = classes.next;
+        let names = TagNames {
+            kfunc: strings.intern(b"bpf_kfunc"),
+            fastcall: strings.intern(b"bpf_fastcall"),
+            arena: strings.intern(b"address_space(1)"),
+        };
+        self.saved.emit(symbols, rules, names, classes, &mut |elf, reason| {
+            if options.explain {
+                let name = symbols.functions[elf as usize].text;
+                report.left_out.push((String::from_utf8_lossy(name).into_owned(), reason));
+            }
+        });
+        crate::stream::datasec(&mut self.percpu, strings.intern(b".data..percpu"), classes);
+    }
+}
+
+/// Numbers the types in the order of their places and writes them.
+fn layout(classes: Classes, reader: &Reader<'_>, elf: &Elf<'_>) -> Vec<u8> {
+    let count = classes.starts.len();
+    if count == 0 {
+        return Vec::new();
+    }
+    let mut order: Vec<(Place, u32)> =
+        classes.places.iter().copied().zip(1..=count as u32).collect();
+    order.sort_unstable();
+    let mut numbers = vec![0; count + 1];
+    for (number, &(_, class)) in order.iter().enumerate() {
+        numbers[class as usize] = number as u32 + 1;
+    }
+    let mut words = Vec::with_capacity(classes.words.len());
+    let mut starts = Vec::with_capacity(count + 1);
+    for &(_, class) in &order {
+        let start = words.len();
+        starts.push(start);
+        words.extend_from_slice(classes.get(class));
+        each_reference_mut(&mut words[start..], |word| *word = numbers[*word as usize]);
+    }
+    starts.push(words.len());
+    let strings = &reader.strings;
+    let mut table = StringTable::new(strings.len(), &[], 0);
+    let all = strings.all();
+    for id in classes.names.as_ref().map(FirstUse::order).unwrap_or_default() {
+        table.add(id, all[id as usize]);
+    }
+    let records = starts.windows(2).map(|span| &words[span[0]..span[1]]);
+    write(records, words.len(), &table, elf.endian())
+}
