@@ -46,6 +46,17 @@ pub(crate) fn kind_of(info: u32) -> u32 {
     info >> 24 & 0x1f
 }
 
+/// Positions in a record that hold names, in their order.
+#[inline]
+pub(crate) fn name_positions(record: &[u32]) -> impl Iterator<Item = usize> + use<> {
+    let (step, end) = match kind_of(record[1]) {
+        kind::STRUCT | kind::UNION | kind::ENUM64 => (3, record.len()),
+        kind::ENUM | kind::FUNC_PROTO => (2, record.len()),
+        _ => (1, 0),
+    };
+    std::iter::once(0).chain((3..end).step_by(step))
+}
+
 /// A function that pahole would consider.
 #[derive(Debug, Clone)]
 pub(crate) struct Func {
@@ -133,6 +144,15 @@ impl Cu {
         self.params.clear();
         self.func_tags.clear();
         self.vars.clear();
+    }
+
+    /// The types that functions, variables and tags refer to, some of them more than once.
+    pub fn kept_types(&self) -> impl Iterator<Item = LocalId> + '_ {
+        let params = self.params.iter().map(|param| param.ty);
+        let tags = self.type_tags.iter().map(|tag| tag.ty);
+        let vars = self.vars.iter().map(|var| var.ty);
+        let funcs = self.funcs.iter().map(|func| func.ret);
+        params.chain(tags).chain(vars).chain(funcs).chain([self.int])
     }
 
     pub fn params_of(&self, func: &Func) -> &[Param] {

@@ -10,14 +10,15 @@
 use hashbrown::{HashMap, HashSet, HashTable};
 use image::Elf;
 
-use crate::cu::{DeclTag, Func, info, kind, kind_of};
+use crate::cu::{DeclTag, Func, info, kind, kind_of, name_positions};
+use crate::cursor::Fault;
 use crate::digest::{INDEX_IDENTITY, VOID, is_named_composite};
 use crate::hash::{self, FixedState};
 use crate::merge::{Doubt, Gathering, Kept, Outcome, section};
 use crate::output::{StringTable, write};
-use crate::pool::{Place, PoolId, Shard, parts};
+use crate::pool::{Node, Place, PoolId, Shard, parts};
 use crate::saved::{SavedFunctions, Stream, TagNames, decl_tag};
-use crate::strings::{FirstUse, StrId};
+use crate::strings::{FirstUse, StrId, Strings};
 use crate::units::Reader;
 use crate::{Encoded, Error, Options, Report};
 
@@ -26,6 +27,9 @@ type Map<K, V> = HashMap<K, V, FixedState>;
 /// The pool's types as one list.
 struct Graph {
     shards: Vec<Shard>,
+    nodes: Vec<Node>,
+    /// By index: the shard.
+    shard: Vec<u8>,
     /// Where each shard's types begin in the list.
     starts: Vec<u32>,
     by_key: Map<u64, u32>,
@@ -33,20 +37,26 @@ struct Graph {
 }
 
 impl Graph {
-    fn new(shards: Vec<Shard>) -> Self {
+    fn new(mut shards: Vec<Shard>, strings: &Strings<'_>) -> Result<Self, Fault> {
         let mut starts = Vec::with_capacity(shards.len());
-        let mut len = 0;
-        for shard in &shards {
-            starts.push(len);
-            len += shard.nodes.len() as u32;
-        }
-        let mut by_key = Map::with_capacity_and_hasher(len as usize, FixedState);
-        for (shard, &start) in shards.iter().zip(&starts) {
-            for (at, node) in shard.nodes.iter().enumerate() {
-                by_key.insert(node.key, start + at as u32);
+        let (mut nodes, mut shard_of) = (Vec::new(), Vec::new());
+        for (index, shard) in shards.iter_mut().enumerate() {
+            starts.push(nodes.len() as u32);
+            let from = nodes.len();
+            nodes.extend(shard.nodes());
+            shard_of.resize(nodes.len(), index as u8);
+            // Codes become numbers of strings.
+            for node in &nodes[from..] {
+                let record = &mut shard.words[node.words.0 as usize..node.words.1 as usize];
+                for at in name_positions(record) {
+                    record[at] = strings.of_code(record[at])?;
+                }
             }
         }
-        Graph { shards, starts, by_key, len }
+        let len = nodes.len() as u32;
+        let mut by_key = Map::with_capacity_and_hasher(nodes.len(), FixedState);
+        by_key.extend(nodes.iter().enumerate().map(|(index, node)| (node.key, index as u32)));
+        Ok(Graph { shards, nodes, shard: shard_of, starts, by_key, len })
     }
 
     /// The list's index of a type by the pool's number.
@@ -55,27 +65,19 @@ impl Graph {
         self.starts[shard] + at as u32
     }
 
-    fn at(&self, index: u32) -> (&Shard, usize) {
-        let shard = self.starts.partition_point(|&start| start <= index) - 1;
-        // Empty shards share their start with the next.
-        (&self.shards[shard], (index - self.starts[shard]) as usize)
-    }
-
     fn record(&self, index: u32) -> &[u32] {
-        let (shard, at) = self.at(index);
-        let (start, end) = shard.nodes[at].words;
-        &shard.words[start as usize..end as usize]
+        let (start, end) = self.nodes[index as usize].words;
+        &self.shards[usize::from(self.shard[index as usize])].words[start as usize..end as usize]
     }
 
     fn children(&self, index: u32) -> &[u64] {
-        let (shard, at) = self.at(index);
-        let (start, end) = shard.nodes[at].children;
+        let (start, end) = self.nodes[index as usize].children;
+        let shard = &self.shards[usize::from(self.shard[index as usize])];
         &shard.children[start as usize..end as usize]
     }
 
     fn place(&self, index: u32) -> Place {
-        let (shard, at) = self.at(index);
-        shard.nodes[at].place
+        self.nodes[index as usize].place
     }
 
     fn links(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
@@ -377,7 +379,8 @@ pub(crate) fn run(
         // Identities of `void` and of indices are not masked.
         return Ok(Outcome::InDoubt(Doubt::Collision));
     }
-    let graph = Graph::new(pool.into_shards());
+    let graph = Graph::new(pool.into_shards(), &reader.strings)
+        .map_err(|fault| Error::new(".debug_str", fault.offset as u64, fault.cause))?;
     let resolved = match forwards(&graph) {
         Ok(resolved) => resolved,
         Err(doubt) => return Ok(Outcome::InDoubt(doubt)),

@@ -130,12 +130,10 @@ pub(crate) fn functions(context: &Context<'_, '_, '_>, names: &mut Names, cu: &m
             dropped: facts.reordered_parm && (!param.has_location || param.optimized),
         }));
         let tag = cu.func_tags.len() as u32;
-        let tags = dies.func_tags.iter().filter(|tag| tag.owner as usize == index);
-        cu.func_tags.extend(tags.map(|tag| DeclTag {
-            value: tag.value,
-            ty: 0,
-            component: tag.component,
-        }));
+        for tag in dies.func_tags.iter().filter(|tag| tag.owner as usize == index) {
+            let value = context.strings.of_code(tag.value)?;
+            cu.func_tags.push(DeclTag { value, ty: 0, component: tag.component });
+        }
         cu.funcs.push(Func {
             name: function_names[index],
             ret: return_type(context, die),

@@ -79,10 +79,11 @@ pub fn encode(elf: &image::Elf<'_>, options: &Options<'_>) -> Result<Encoded, Er
     let dwarf = sections::Dwarf::load(elf)?;
     let reader = units::Reader::new(elf, dwarf.sections(), rules)?;
     if !options.exact_dedup {
-        match merge::encode(elf, &reader, options)? {
-            merge::Outcome::Done(encoded) => return Ok(encoded),
-            merge::Outcome::InDoubt(doubt) => {
-                let _ = doubt;
+        loop {
+            match merge::encode(elf, &reader, options)? {
+                merge::Outcome::Done(encoded) => return Ok(encoded),
+                merge::Outcome::InDoubt(merge::Doubt::Names) => reader.strings.forget_codes(),
+                merge::Outcome::InDoubt(_) => break,
             }
         }
     }

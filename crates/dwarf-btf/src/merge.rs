@@ -27,9 +27,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rayon::prelude::*;
 
-use crate::cu::{Cu, Func, INDEX, LocalId, kind, kind_of};
+use crate::cu::{Cu, Func, INDEX, LocalId, kind, kind_of, name_positions};
+use crate::cursor::{Fault, Read};
 use crate::digest::{Digest, each_reference, is_leaf, is_named_composite};
-use crate::pool::{Met, Place, Pool, PoolId};
+use crate::pool::{Contents, Met, Place, Pool, SHARDS};
 use crate::strings::FirstUse;
 use crate::units::{Reader, Scratch};
 use crate::{Encoded, Error, Options};
@@ -60,6 +61,14 @@ pub(crate) enum Doubt {
     Enumerations,
     Twice,
     TooLarge,
+    /// One string was met under two codes.
+    Names,
+}
+
+/// Why a unit could not be added.
+enum Trouble {
+    Doubt(Doubt),
+    Fault(Fault),
 }
 
 /// What came of the fast way.
@@ -83,12 +92,22 @@ struct Local {
     scratch: Scratch,
     cu: Cu,
     digest: Digest,
-    ids: Vec<PoolId>,
-    /// By pool number: the unit and 1 that last had the type.
-    stamps: Vec<u32>,
+    /// Types to look up, and the same by the pool's parts.
+    list: Vec<LocalId>,
+    sorted: Vec<LocalId>,
+    /// Types of which something is new.
+    met: Vec<(LocalId, Met, Contents)>,
+    /// Types that are known because what refers to them is.
+    covered: Vec<bool>,
+    stack: Vec<LocalId>,
     ranks: Vec<u32>,
     leaves: Vec<u64>,
     visited: Vec<u32>,
+}
+
+enum Failed {
+    Doubt(Doubt),
+    Error(Error),
 }
 
 /// Makes BTF, or says why it cannot be sure.
@@ -107,82 +126,174 @@ pub(crate) fn encode(
         first_use: FirstUse::new(),
         first_unit: (0..functions).map(|_| AtomicU32::new(u32::MAX)).collect(),
     };
-    let kept: Vec<Result<Result<Option<Kept>, Doubt>, Error>> = reader
+    let kept: Vec<Result<Option<Kept>, Failed>> = reader
         .headers
         .par_iter()
         .enumerate()
         .map_init(Local::default, |local, (unit, &header)| {
-            if !reader.read(header, &mut local.scratch, &mut local.cu)? {
-                return Ok(Ok(None));
+            let read = reader.read(header, &mut local.scratch, &mut local.cu);
+            if !read.map_err(Failed::Error)? {
+                return Ok(None);
             }
-            Ok(gathering.add(unit as u32, local).map(Some))
+            gathering.add(unit as u32, local).map(Some).map_err(|trouble| match trouble {
+                Trouble::Doubt(doubt) => Failed::Doubt(doubt),
+                Trouble::Fault(fault) => Failed::Error(Error::in_unit(header.start, fault)),
+            })
         })
         .collect();
     let mut units = Vec::with_capacity(kept.len());
     for kept in kept {
-        match kept? {
+        match kept {
             Ok(kept) => units.push(kept),
-            Err(doubt) => return Ok(Outcome::InDoubt(doubt)),
+            Err(Failed::Doubt(doubt)) => return Ok(Outcome::InDoubt(doubt)),
+            Err(Failed::Error(error)) => return Err(error),
         }
+    }
+    if reader.strings.ambiguous() {
+        return Ok(Outcome::InDoubt(Doubt::Names));
     }
     crate::finish::run(elf, gathering, units, options)
 }
 
 impl Gathering<'_, '_> {
-    fn add(&self, unit: u32, local: &mut Local) -> Result<Kept, Doubt> {
-        let Local { cu, digest, ids, .. } = local;
+    fn add(&self, unit: u32, local: &mut Local) -> Result<Kept, Trouble> {
+        let Local { cu, digest, .. } = local;
         let count = cu.starts.len() as u32;
         if count >= section::INT || cu.words.len() >= section::INT as usize {
-            return Err(Doubt::TooLarge);
+            return Err(Trouble::Doubt(Doubt::TooLarge));
         }
-        digest.make(cu).map_err(|_| Doubt::TooDeep)?;
-        ids.clear();
-        ids.push(0);
+        digest.make(cu).map_err(|_| Trouble::Doubt(Doubt::TooDeep))?;
         local.ranks.clear();
-        for id in 1..=count {
-            self.add_type(unit, id, local);
-        }
+        local.covered.clear();
+        local.covered.resize(count as usize + 1, false);
+        // What a structure refers to was met wherever the structure was met with these contents; so
+        // structures are looked up first, and what those that are known refer to need not be.
+        let named = |cu: &Cu, id: LocalId| is_named_composite(cu.record(id));
+        local.list.clear();
+        local.list.extend((1..=count).filter(|&id| named(&local.cu, id)));
+        self.look_up(unit, local)?;
+        local.list.clear();
+        let open = (1..=count).filter(|&id| !local.covered[id as usize] && !named(&local.cu, id));
+        local.list.extend(open);
+        self.look_up(unit, local)?;
+        // What is covered may not be there yet, if the unit that had it first is still being added.
+        let missing = |local: &Local, id: LocalId| {
+            id != 0 && self.pool.find(local.digest.identity(id) & self.pool.mask()).is_none()
+        };
+        local.list.clear();
+        local.list.extend(local.cu.kept_types());
+        local.list.sort_unstable();
+        local.list.dedup();
+        let mut list = std::mem::take(&mut local.list);
+        list.retain(|&id| missing(local, id));
+        local.list = list;
+        self.look_up(unit, local)?;
         if self.pool.collided() {
-            return Err(Doubt::Collision);
+            return Err(Trouble::Doubt(Doubt::Collision));
         }
         Ok(self.keep(unit, local))
     }
 
-    fn add_type(&self, unit: u32, id: LocalId, local: &mut Local) {
-        let Local { cu, digest, .. } = &mut *local;
-        let record = cu.record(id);
-        let place = Place::new(unit, id);
-        let named = is_named_composite(record);
-        let contents = if named { digest.contents(id) } else { 0 };
-        let (node, met) = self.pool.add(digest.identity(id), record, contents, place, |out| {
-            each_reference(record, |target| out.push(digest.identity(target)));
-        });
-        if matches!(met, Met::New | Met::Earlier) {
-            self.note_names(unit, cu.starts[id as usize - 1], record);
+    /// Looks up the types of [`Local::list`], those of one part of the pool together.
+    fn look_up(&self, unit: u32, local: &mut Local) -> Result<(), Trouble> {
+        let shard_of =
+            |digest: &Digest, id: LocalId| Pool::shard_of(digest.identity(id) & self.pool.mask());
+        let mut counts = [0u32; SHARDS + 1];
+        for &id in &local.list {
+            counts[shard_of(&local.digest, id) + 1] += 1;
         }
-        if met == Met::New || named && self.pool.new_contents(node, contents) {
+        for at in 0..SHARDS {
+            counts[at + 1] += counts[at];
+        }
+        let mut sorted = std::mem::take(&mut local.sorted);
+        sorted.clear();
+        sorted.resize(local.list.len(), 0);
+        let mut next = counts;
+        for &id in &local.list {
+            let slot = &mut next[shard_of(&local.digest, id)];
+            sorted[*slot as usize] = id;
+            *slot += 1;
+        }
+        // Threads begin at different parts, not to wait for each other.
+        for step in 0..SHARDS {
+            let shard = (step + unit as usize * 7) % SHARDS;
+            let ids = &sorted[counts[shard] as usize..counts[shard + 1] as usize];
+            if !ids.is_empty() {
+                self.look_up_in(unit, shard, ids, local);
+            }
+        }
+        local.sorted = sorted;
+        let mut met = std::mem::take(&mut local.met);
+        for (id, found, contents) in met.drain(..) {
+            self.learn(unit, id, found, contents, local)?;
+        }
+        local.met = met;
+        Ok(())
+    }
+
+    /// Looks up types in one part of the pool; what is not simply known is listed in [`Local::met`].
+    fn look_up_in(&self, unit: u32, shard: usize, ids: &[LocalId], local: &mut Local) {
+        let Local { cu, digest, met, covered, stack, .. } = local;
+        let mask = self.pool.mask();
+        let mut part = self.pool.lock(shard);
+        let before = met.len();
+        for &id in ids {
+            let record = cu.record(id);
+            let contents = digest.contents(id);
+            let (found, contents) = part.add(
+                digest.identity(id) & mask,
+                record,
+                contents,
+                Place::new(unit, id),
+                &self.pool.collided,
+                |out| each_reference(record, |target| out.push(digest.identity(target) & mask)),
+            );
+            met.push((id, found, contents));
+        }
+        drop(part);
+        let mut kept = before;
+        for at in before..met.len() {
+            let (id, found, contents) = met[at];
+            if found == Met::Later && contents == Contents::Known {
+                cover(cu, id, covered, stack);
+            } else {
+                met[kept] = met[at];
+                kept += 1;
+            }
+        }
+        met.truncate(kept);
+    }
+
+    /// Takes note of a type that is new in some way.
+    fn learn(
+        &self,
+        unit: u32,
+        id: LocalId,
+        met: Met,
+        contents: Contents,
+        local: &mut Local,
+    ) -> Result<(), Trouble> {
+        if matches!(met, Met::New | Met::Earlier) {
+            let start = local.cu.starts[id as usize - 1];
+            self.note_names(unit, start, local.cu.record(id)).map_err(Trouble::Fault)?;
+        }
+        if contents == Contents::New {
             self.link(id, local);
         }
         if let Met::Twice(other) = met {
-            self.twice(unit, node, other, id, local);
+            self.twice(unit, other, id, local);
         }
-        local.ids.push(node);
+        Ok(())
     }
 
-    fn note_names(&self, unit: u32, start: u32, record: &[u32]) {
-        let at = |offset: usize| u64::from(unit) << 32 | u64::from(start + offset as u32);
-        let mut note = |offset: usize| {
+    fn note_names(&self, unit: u32, start: u32, record: &[u32]) -> Read<()> {
+        for offset in name_positions(record) {
             if record[offset] != 0 {
-                self.first_use.note(record[offset], at(offset));
+                let name = self.reader.strings.of_type_code(record[offset])?;
+                self.first_use.note(name, u64::from(unit) << 32 | u64::from(start + offset as u32));
             }
-        };
-        note(0);
-        let step = match kind_of(record[1]) {
-            kind::STRUCT | kind::UNION | kind::ENUM64 => 3,
-            kind::ENUM | kind::FUNC_PROTO => 2,
-            _ => return,
-        };
-        (3..record.len()).step_by(step).for_each(note);
+        }
+        Ok(())
     }
 
     /// Notes which structures and forward declarations a structure refers to.
@@ -216,7 +327,7 @@ impl Gathering<'_, '_> {
 
     /// A unit has a type twice, under `first` and under `second`: the one that libbpf would reach first
     /// is to be kept.
-    fn twice(&self, unit: u32, node: PoolId, first: LocalId, second: LocalId, local: &mut Local) {
+    fn twice(&self, unit: u32, first: LocalId, second: LocalId, local: &mut Local) {
         let by_graph = self.reader.rules.dedup.typedefs_by_graph;
         if !is_reference(kind_of(local.cu.record(second)[1]), by_graph) {
             return;
@@ -225,14 +336,18 @@ impl Gathering<'_, '_> {
             rank(&local.cu, by_graph, &mut local.ranks);
         }
         if local.ranks[second as usize] < local.ranks[first as usize] {
-            self.pool.replace(node, Place::new(unit, second));
+            let key = local.digest.identity(second) & self.pool.mask();
+            self.pool.replace(key, Place::new(unit, second));
         }
     }
 
     /// What is kept of the unit: functions and variables, with the pool's numbers.
     fn keep(&self, unit: u32, local: &mut Local) -> Kept {
-        let Local { cu, ids, .. } = local;
-        let of = |id: LocalId| if id == 0 { 0 } else { ids[id as usize] + 1 };
+        let Local { cu, digest, .. } = local;
+        let of = |id: LocalId| match id {
+            0 => 0,
+            _ => self.pool.find(digest.identity(id) & self.pool.mask()).map_or(0, |id| id + 1),
+        };
         let mut kept = Kept { count: cu.starts.len() as u32, ..Kept::default() };
         let out = &mut kept.cu;
         out.int = of(cu.int);
@@ -284,6 +399,22 @@ impl Gathering<'_, '_> {
         }
         let Some(elf) = self.reader.symbols.function(func.name) else { return true };
         self.first_unit[elf as usize].fetch_min(unit, Ordering::Relaxed) >= unit
+    }
+}
+
+/// Marks what a type refers to, up to structures that have names.
+fn cover(cu: &Cu, id: LocalId, covered: &mut [bool], stack: &mut Vec<LocalId>) {
+    stack.push(id);
+    while let Some(id) = stack.pop() {
+        each_reference(cu.record(id), |target| {
+            if target == 0 || target == INDEX {
+                return;
+            }
+            let mark = &mut covered[target as usize];
+            if !std::mem::replace(mark, true) && !is_named_composite(cu.record(target)) {
+                stack.push(target);
+            }
+        });
     }
 }
 

@@ -9,10 +9,11 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use hashbrown::{HashSet, HashTable};
+use hashbrown::hash_map;
+use hashbrown::{HashMap, HashSet, HashTable};
 
 use crate::cu::{kind, kind_of};
-use crate::hash::FixedState;
+use crate::hash::{FixedState, mix};
 
 /// Number of a type in the pool.
 pub(crate) type PoolId = u32;
@@ -49,15 +50,39 @@ pub(crate) enum Met {
 }
 
 const SHARD_BITS: u32 = 6;
-const SHARDS: usize = 1 << SHARD_BITS;
+/// Into how many parts the pool is divided.
+pub(crate) const SHARDS: usize = 1 << SHARD_BITS;
+
+/// A type as it is looked up. Everything that is needed for a type that is known already is here, so that
+/// looking it up costs one line of the cache besides the table's own.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    key: u64,
+    place: Place,
+    /// Hash of the contents that a named structure was met with first, and the first unit that has it
+    /// with these.
+    contents: u64,
+    contents_unit: u32,
+    at: u32,
+    check: u32,
+}
+
+/// What adding a type has found of its contents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Contents {
+    /// Not met before.
+    New,
+    /// An earlier unit has the type with these contents.
+    Known,
+    /// Only later units have, or this one.
+    Later,
+}
 
 /// A type of the pool.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Node {
     pub key: u64,
     pub place: Place,
-    /// Hash of the contents that a named structure was met with first.
-    contents: u64,
     pub words: (u32, u32),
     pub children: (u32, u32),
 }
@@ -65,23 +90,94 @@ pub(crate) struct Node {
 /// A part of the pool.
 #[derive(Debug, Default)]
 pub(crate) struct Shard {
-    table: HashTable<u32>,
-    pub nodes: Vec<Node>,
+    table: HashTable<Entry>,
+    /// What the records are: where each begins in `words` and in `children`.
+    spans: Vec<(u32, u32)>,
     /// Records; where they refer to types, the words mean nothing.
     pub words: Vec<u32>,
     /// Keys of what the records refer to.
     pub children: Vec<u64>,
-    /// Structures and contents that were met besides the first.
-    contents: HashSet<u64, FixedState>,
+    /// Structures and contents that were met besides the first, and the first unit that has them.
+    contents: HashMap<u64, u32, FixedState>,
     /// Structures and the structures that they refer to, by identity: see [`crate::merge`].
     pub links: HashSet<(u64, u64), FixedState>,
+}
+
+impl Shard {
+    /// Adds a type that was met at `place`. `children` lists the keys of what it refers to.
+    pub fn add(
+        &mut self,
+        key: u64,
+        record: &[u32],
+        contents: u64,
+        place: Place,
+        collided: &AtomicBool,
+        children: impl FnOnce(&mut Vec<u64>),
+    ) -> (Met, Contents) {
+        let check = check(record);
+        let hash = key.rotate_left(32);
+        if let Some(entry) = self.table.find_mut(hash, |entry| entry.key == key) {
+            if entry.check != check {
+                collided.store(true, Ordering::Relaxed);
+            }
+            let met = if place.unit() < entry.place.unit() {
+                entry.place = place;
+                Met::Earlier
+            } else if place.unit() == entry.place.unit() {
+                Met::Twice(entry.place.local())
+            } else {
+                Met::Later
+            };
+            let unit = place.unit();
+            let known = if entry.contents == contents {
+                &mut entry.contents_unit
+            } else {
+                match self.contents.entry(contents ^ key) {
+                    hash_map::Entry::Occupied(entry) => entry.into_mut(),
+                    hash_map::Entry::Vacant(entry) => {
+                        entry.insert(unit);
+                        return (met, Contents::New);
+                    }
+                }
+            };
+            let found = if *known < unit { Contents::Known } else { Contents::Later };
+            *known = unit.min(*known);
+            return (met, found);
+        }
+        let at = self.spans.len() as u32;
+        self.spans.push((self.words.len() as u32, self.children.len() as u32));
+        self.words.extend_from_slice(record);
+        children(&mut self.children);
+        let entry = Entry { key, place, contents, contents_unit: place.unit(), at, check };
+        self.table.insert_unique(hash, entry, |entry| entry.key.rotate_left(32));
+        (Met::New, Contents::New)
+    }
+
+    /// The types by their number, when nothing is added any more.
+    pub fn nodes(&self) -> Vec<Node> {
+        let none = Node { key: 0, place: Place(0), words: (0, 0), children: (0, 0) };
+        let mut nodes = vec![none; self.spans.len()];
+        for entry in &self.table {
+            let at = entry.at as usize;
+            let (words, children) = self.spans[at];
+            let end = (self.words.len() as u32, self.children.len() as u32);
+            let (words_end, children_end) = self.spans.get(at + 1).copied().unwrap_or(end);
+            nodes[at] = Node {
+                key: entry.key,
+                place: entry.place,
+                words: (words, words_end),
+                children: (children, children_end),
+            };
+        }
+        nodes
+    }
 }
 
 /// The pool.
 #[derive(Debug)]
 pub(crate) struct Pool {
     shards: Vec<Mutex<Shard>>,
-    collided: AtomicBool,
+    pub collided: AtomicBool,
     mask: u64,
 }
 
@@ -93,85 +189,37 @@ impl Pool {
         Pool { shards, collided: AtomicBool::new(false), mask }
     }
 
-    fn shard(&self, key: u64) -> (usize, std::sync::MutexGuard<'_, Shard>) {
-        let index = (key >> 3) as usize % SHARDS;
-        (index, self.shards[index].lock().unwrap_or_else(|e| e.into_inner()))
+    /// The part that a key belongs to.
+    #[inline]
+    pub fn shard_of(key: u64) -> usize {
+        (key >> 3) as usize % SHARDS
     }
 
-    /// Adds a type that was met at `place`. `children` lists the keys of what it refers to.
-    pub fn add(
-        &self,
-        key: u64,
-        record: &[u32],
-        contents: u64,
-        place: Place,
-        children: impl FnOnce(&mut Vec<u64>),
-    ) -> (PoolId, Met) {
-        let key = key & self.mask;
-        let (index, mut shard) = self.shard(key);
-        let shard = &mut *shard;
-        let hash = key.rotate_left(32);
-        let found = shard.table.find(hash, |&at| shard.nodes[at as usize].key == key);
-        if let Some(&at) = found {
-            let node = &mut shard.nodes[at as usize];
-            let known = &shard.words[node.words.0 as usize..node.words.1 as usize];
-            if !agree(known, record) {
-                self.collided.store(true, Ordering::Relaxed);
-            }
-            let met = if place < node.place && place.unit() < node.place.unit() {
-                node.place = place;
-                Met::Earlier
-            } else if place.unit() == node.place.unit() {
-                Met::Twice(node.place.local())
-            } else {
-                Met::Later
-            };
-            return (pool_id(at, index), met);
-        }
-        let at = shard.nodes.len() as u32;
-        let words = shard.words.len() as u32;
-        let first = shard.children.len() as u32;
-        shard.words.extend_from_slice(record);
-        children(&mut shard.children);
-        for child in &mut shard.children[first as usize..] {
-            *child &= self.mask;
-        }
-        shard.nodes.push(Node {
-            key,
-            place,
-            contents,
-            words: (words, shard.words.len() as u32),
-            children: (first, shard.children.len() as u32),
-        });
-        let nodes = &shard.nodes;
-        shard.table.insert_unique(hash, at, |&at| nodes[at as usize].key.rotate_left(32));
-        (pool_id(at, index), Met::New)
+    /// A part, for this thread alone.
+    pub fn lock(&self, shard: usize) -> std::sync::MutexGuard<'_, Shard> {
+        self.shards[shard].lock().unwrap_or_else(|e| e.into_inner())
     }
 
     /// Moves the first place of a type within its unit.
-    pub fn replace(&self, id: PoolId, place: Place) {
-        let (index, at) = parts(id);
-        let mut shard = self.shards[index].lock().unwrap_or_else(|e| e.into_inner());
-        let node = &mut shard.nodes[at];
-        if node.place.unit() == place.unit() {
-            node.place = place;
+    pub fn replace(&self, key: u64, place: Place) {
+        let mut shard = self.lock(Self::shard_of(key));
+        let found = shard.table.find_mut(key.rotate_left(32), |entry| entry.key == key);
+        if let Some(entry) = found.filter(|entry| entry.place.unit() == place.unit()) {
+            entry.place = place;
         }
     }
 
-    /// Whether a named structure was met with these contents for the first time.
-    pub fn new_contents(&self, id: PoolId, contents: u64) -> bool {
-        let (index, at) = parts(id);
-        let mut shard = self.shards[index].lock().unwrap_or_else(|e| e.into_inner());
-        let node = &shard.nodes[at];
-        node.contents != contents && {
-            let key = contents ^ u64::from(id);
-            shard.contents.insert(key)
-        }
+    /// The type of a key that was added.
+    pub fn find(&self, key: u64) -> Option<PoolId> {
+        let index = Self::shard_of(key);
+        let shard = self.lock(index);
+        let found = shard.table.find(key.rotate_left(32), |entry| entry.key == key);
+        found.map(|entry| pool_id(entry.at, index))
     }
 
     /// Notes that a structure refers to a structure or a forward declaration.
     pub fn link(&self, from: u64, to: &[u64]) {
-        let (_, mut shard) = self.shard(from);
+        let mut shard = self.lock(Self::shard_of(from));
         shard.links.extend(to.iter().map(|&to| (from, to)));
     }
 
@@ -199,9 +247,14 @@ pub(crate) fn parts(id: PoolId) -> (usize, usize) {
     (id as usize % SHARDS, (id >> SHARD_BITS) as usize)
 }
 
-/// Whether two records can be of the same type, as far as can be seen without their references.
+/// What is compared of a record besides its key.
 #[inline]
-fn agree(a: &[u32], b: &[u32]) -> bool {
-    let sized = matches!(kind_of(a[1]), kind::STRUCT | kind::UNION | kind::ENUM | kind::INT);
-    a[..2] == b[..2] && a.len() == b.len() && (!sized || a[2] == b[2])
+fn check(record: &[u32]) -> u32 {
+    let sized = matches!(kind_of(record[1]), kind::STRUCT | kind::UNION | kind::ENUM | kind::INT);
+    let size = if sized { record[2] } else { 0 };
+    let hash = mix(
+        u64::from(record[0]) | u64::from(record[1]) << 32,
+        u64::from(size) << 32 ^ record.len() as u64 ^ 0x9e37_79b9_7f4a_7c15,
+    );
+    (hash >> 32) as u32
 }

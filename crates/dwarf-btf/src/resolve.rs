@@ -8,7 +8,8 @@
 //! type), btf.c of libbpf 1.1 and 1.7 (`btf__add_*`: what a record holds).
 
 use crate::cu::{Cu, DeclTag, INDEX, LocalId, info, kind};
-use crate::strings::StrId;
+use crate::cursor::Read;
+use crate::strings::{Code, StrId, Strings};
 use crate::walk::{
     Dies, EXTRA, FLAG_KFLAG, FLAG_TAGGED, FLAG_UNION, FLAG_VARIADIC, OldBitfield, TypeDie,
 };
@@ -19,7 +20,7 @@ pub(crate) struct Rules {
     pub floats: bool,
     pub enum64: bool,
     /// The name that a base type of a size that BTF does not allow gets.
-    pub fake_int: StrId,
+    pub fake_int: Code,
     pub address_size: u8,
     pub big: bool,
 }
@@ -74,7 +75,13 @@ impl Offsets {
 }
 
 /// Writes the unit's types.
-pub(crate) fn types(dies: &Dies, offsets: &Offsets, rules: Rules, int: StrId, cu: &mut Cu) {
+pub(crate) fn types(
+    dies: &Dies,
+    offsets: &Offsets,
+    rules: Rules,
+    (strings, int): (&Strings<'_>, StrId),
+    cu: &mut Cu,
+) -> Read<()> {
     for &index in &dies.order {
         let die = match index & EXTRA {
             0 => &dies.types[index as usize],
@@ -82,7 +89,7 @@ pub(crate) fn types(dies: &Dies, offsets: &Offsets, rules: Rules, int: StrId, cu
         };
         cu.starts.push(cu.words.len() as u32);
         record(dies, die, offsets, rules, cu);
-        if u32::from(die.kind) == kind::INT && die.name == int && cu.int == 0 {
+        if u32::from(die.kind) == kind::INT && cu.int == 0 && strings.of_code(die.name)? == int {
             cu.int = cu.starts.len() as u32;
         }
     }
@@ -91,9 +98,11 @@ pub(crate) fn types(dies: &Dies, offsets: &Offsets, rules: Rules, int: StrId, cu
     }
     for tag in &dies.type_tags {
         let ty = dies.types[tag.owner as usize].id;
-        cu.type_tags.push(DeclTag { value: tag.value, ty, component: tag.component });
+        let value = strings.of_code(tag.value)?;
+        cu.type_tags.push(DeclTag { value, ty, component: tag.component });
     }
     cu.type_tags.sort_by_key(|tag| tag.ty);
+    Ok(())
 }
 
 fn record(dies: &Dies, die: &TypeDie, offsets: &Offsets, rules: Rules, cu: &mut Cu) {
@@ -138,7 +147,7 @@ fn record(dies: &Dies, die: &TypeDie, offsets: &Offsets, rules: Rules, cu: &mut 
 }
 
 /// The type's name, its own or that of what it completes.
-fn named(dies: &Dies, die: &TypeDie, offsets: &Offsets) -> StrId {
+fn named(dies: &Dies, die: &TypeDie, offsets: &Offsets) -> Code {
     if die.name != 0 || die.specification == 0 {
         return die.name;
     }
@@ -172,7 +181,7 @@ fn base(die: &TypeDie, rules: Rules, cu: &mut Cu) {
 fn enumeration(
     dies: &Dies,
     die: &TypeDie,
-    name: StrId,
+    name: Code,
     words: &[u32],
     offsets: &Offsets,
     rules: Rules,

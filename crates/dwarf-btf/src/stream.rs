@@ -7,7 +7,7 @@ use btf_dedup::Types;
 use image::Elf;
 use rayon::prelude::*;
 
-use crate::cu::{Cu, INDEX, LocalId, info, kind, kind_of};
+use crate::cu::{Cu, INDEX, LocalId, info, kind, kind_of, name_positions};
 use crate::output::{StringTable, write};
 use crate::saved::{SavedFunctions, Stream, TagNames, decl_tag};
 use crate::strings::StrId;
@@ -28,7 +28,7 @@ pub(crate) fn encode(
     if reader.merged {
         let (mut scratch, mut cu) = (Scratch::default(), Cu::default());
         reader.read_merged(&mut scratch, &mut cu)?;
-        all.add_unit(&cu);
+        all.add_unit(&cu)?;
     } else {
         for batch in reader.headers.chunks(BATCH) {
             let read: Vec<Result<Option<Cu>, Error>> = batch
@@ -41,7 +41,7 @@ pub(crate) fn encode(
                 .collect();
             for cu in read {
                 if let Some(cu) = cu? {
-                    all.add_unit(&cu);
+                    all.add_unit(&cu)?;
                 }
             }
         }
@@ -89,14 +89,8 @@ impl Stream for All<'_, '_> {
 
     fn add(&mut self, record: &[u32]) -> u32 {
         self.types.push(record);
-        self.note(record[0]);
-        let step = match kind_of(record[1]) {
-            kind::STRUCT | kind::UNION | kind::ENUM64 => 3,
-            kind::ENUM | kind::FUNC_PROTO => 2,
-            _ => return self.count(),
-        };
-        for item in record[3..].chunks(step) {
-            self.note(item[0]);
+        for at in name_positions(record) {
+            self.note(record[at]);
         }
         self.count()
     }
@@ -135,7 +129,7 @@ impl<'r, 's> All<'r, 's> {
         }
     }
 
-    fn add_unit(&mut self, cu: &Cu) {
+    fn add_unit(&mut self, cu: &Cu) -> Result<(), Error> {
         self.units += 1;
         let before = self.count();
         let index = self.index.unwrap_or(match cu.int {
@@ -156,6 +150,11 @@ impl<'r, 's> All<'r, 's> {
             record.clear();
             record.extend_from_slice(cu.record(id));
             relocate(&mut record, &place);
+            for at in name_positions(&record) {
+                let name = self.reader.strings.of_code(record[at]);
+                record[at] =
+                    name.map_err(|f| Error::new(".debug_str", f.offset as u64, f.cause))?;
+            }
             self.add(&record);
         }
         if self.needs_index && self.index.is_none() {
@@ -182,6 +181,7 @@ impl<'r, 's> All<'r, 's> {
             self.section = var.section;
             self.percpu.push([id, var.offset, var.size]);
         }
+        Ok(())
     }
 
     /// The first description of each function is written at once (pahole 1.24).

@@ -1,14 +1,18 @@
 //! Names, each of them once.
 //!
 //! A kernel's debug information names things some ten million times with a few hundred thousand
-//! strings. Most names are offsets into `.debug_str`, where the linker has merged equal strings: a name
-//! is looked up by its bytes the first time its offset is met, and by its offset ever after. Strings are
-//! numbered as they come, which depends on the threads; nothing that is put out depends on the numbers,
-//! only on whether they are equal ([`Strings::note`] keeps where each string is met first).
+//! strings. Most names are offsets into `.debug_str`, where the linker has merged equal strings; so the
+//! offset is as good as the string, and while types are compared nothing is looked up: a name is a
+//! [`Code`], made of the offset. Only the names of types that were not met before become numbers of
+//! strings. If it shows then that one string has two codes (the linker has not merged, or a compiler
+//! writes short names in two ways), all is done again with codes that are numbers of strings.
+//!
+//! Strings are numbered as they come, which depends on the threads; nothing that is put out depends on
+//! the numbers, only on whether they are equal ([`FirstUse`] keeps where each string is met first).
 
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use hashbrown::HashTable;
 
@@ -20,6 +24,13 @@ use crate::unit::{Unit, Values};
 /// Number of a string; 0 is the empty one.
 pub(crate) type StrId = u32;
 
+/// A name before it is looked up: an offset into `.debug_str` and 1, or [`NUMBERED`] and the number of a
+/// string; 0 is none.
+pub(crate) type Code = u32;
+
+/// Marks a code that is the number of a string.
+pub(crate) const NUMBERED: Code = 1 << 31;
+
 const SHARD_BITS: u32 = 5;
 const SHARDS: usize = 1 << SHARD_BITS;
 
@@ -27,6 +38,8 @@ const SHARDS: usize = 1 << SHARD_BITS;
 struct Shard<'s> {
     table: HashTable<u32>,
     strings: Vec<&'s [u8]>,
+    /// The code that each string was met under, 0 before.
+    codes: Vec<Code>,
 }
 
 /// The strings of a run.
@@ -34,6 +47,10 @@ struct Shard<'s> {
 pub(crate) struct Strings<'s> {
     by_offset: Vec<AtomicU32>,
     shards: Vec<Mutex<Shard<'s>>>,
+    section: &'s [u8],
+    /// Whether codes are made of offsets.
+    pub by_code: AtomicBool,
+    ambiguous: AtomicBool,
 }
 
 fn hash(bytes: &[u8]) -> u64 {
@@ -43,12 +60,58 @@ fn hash(bytes: &[u8]) -> u64 {
 }
 
 impl<'s> Strings<'s> {
-    /// For names out of a `.debug_str` of `len` bytes.
-    pub fn new(len: usize) -> Self {
+    /// For names out of this `.debug_str`.
+    pub fn new(section: &'s [u8]) -> Self {
         let mut by_offset = Vec::new();
-        by_offset.resize_with(len, || AtomicU32::new(0));
+        by_offset.resize_with(section.len(), || AtomicU32::new(0));
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Strings { by_offset, shards }
+        // An offset is to fit into a code.
+        let by_code = AtomicBool::new(section.len() < (NUMBERED - 1) as usize);
+        Strings { by_offset, shards, section, by_code, ambiguous: AtomicBool::new(false) }
+    }
+
+    /// The string of a code.
+    #[inline]
+    pub fn of_code(&self, code: Code) -> Read<StrId> {
+        match code {
+            0 => Ok(0),
+            _ if code & NUMBERED != 0 => Ok(code & !NUMBERED),
+            _ => {
+                let offset = code as usize - 1;
+                let id = self.at_offset(offset as u64)?;
+                Ok(id)
+            }
+        }
+    }
+
+    /// The string of a code that types are compared by, which must be its only one.
+    pub fn of_type_code(&self, code: Code) -> Read<StrId> {
+        let id = self.of_code(code)?;
+        if let Some(number) = id.checked_sub(1) {
+            let mut shard =
+                self.shards[number as usize % SHARDS].lock().unwrap_or_else(|e| e.into_inner());
+            let known = &mut shard.codes[(number >> SHARD_BITS) as usize];
+            if *known == 0 {
+                *known = code;
+            } else if *known != code {
+                self.ambiguous.store(true, Ordering::Relaxed);
+            }
+        }
+        Ok(id)
+    }
+
+    /// Whether a string was met under two codes.
+    pub fn ambiguous(&self) -> bool {
+        self.ambiguous.load(Ordering::Relaxed)
+    }
+
+    /// Makes codes numbers from now on.
+    pub fn forget_codes(&self) {
+        self.by_code.store(false, Ordering::Relaxed);
+        self.ambiguous.store(false, Ordering::Relaxed);
+        for shard in &self.shards {
+            shard.lock().unwrap_or_else(|e| e.into_inner()).codes.fill(0);
+        }
     }
 
     /// The number of these bytes.
@@ -59,12 +122,13 @@ impl<'s> Strings<'s> {
         let hash = hash(bytes);
         let index = (hash >> (64 - SHARD_BITS)) as usize;
         let mut shard = self.shards[index].lock().unwrap_or_else(|e| e.into_inner());
-        let Shard { table, strings } = &mut *shard;
+        let Shard { table, strings, codes } = &mut *shard;
         if let Some(&at) = table.find(hash, |&at| strings[at as usize] == bytes) {
             return number(at, index);
         }
         let at = strings.len() as u32;
         strings.push(bytes);
+        codes.push(0);
         table.insert_unique(hash, at, |&at| self::hash(strings[at as usize]));
         number(at, index)
     }
@@ -80,10 +144,10 @@ impl<'s> Strings<'s> {
 
     /// The number of the string at `offset` of `.debug_str`.
     #[inline]
-    pub fn at_offset(&self, section: &'s [u8], offset: u64) -> Read<StrId> {
+    pub fn at_offset(&self, offset: u64) -> Read<StrId> {
         match self.by_offset.get(offset as usize) {
             Some(known) => match known.load(Ordering::Relaxed) {
-                0 => self.meet(section, offset as usize),
+                0 => self.meet(offset as usize),
                 id => Ok(id - 1),
             },
             None => Err(Fault { offset: offset as usize, cause: "a name behind .debug_str" }),
@@ -91,8 +155,8 @@ impl<'s> Strings<'s> {
     }
 
     #[cold]
-    fn meet(&self, section: &'s [u8], offset: usize) -> Read<StrId> {
-        let id = self.intern(Cursor::new(section, offset, false).cstr()?);
+    fn meet(&self, offset: usize) -> Read<StrId> {
+        let id = self.intern(Cursor::new(self.section, offset, false).cstr()?);
         self.by_offset[offset].store(id + 1, Ordering::Relaxed);
         Ok(id)
     }
@@ -184,7 +248,29 @@ pub(crate) struct Names {
 
 impl Names {
     pub fn new() -> Self {
-        Names { short: vec![(0, 0); 1 << 10] }
+        Names { short: vec![(0, 0); 1 << 12] }
+    }
+
+    /// The code of the name in a slot's value; 0 where there is none.
+    #[inline]
+    pub fn code<'s>(
+        &mut self,
+        strings: &Strings<'s>,
+        unit: &Unit<'s, '_>,
+        values: &Values,
+        slot: crate::abbrev::Slot,
+    ) -> Read<Code> {
+        match values.get(slot) {
+            None => Ok(0),
+            Some((Form::Strp, offset)) if strings.by_code.load(Ordering::Relaxed) => {
+                // The end of the section is checked when the name is looked up.
+                Ok((offset as u32).wrapping_add(1) & !NUMBERED)
+            }
+            Some(_) => match self.name(strings, unit, values, slot)? {
+                0 => Ok(0),
+                id => Ok(id | NUMBERED),
+            },
+        }
     }
 
     /// The number of the name in a slot's value; 0 where there is none.
@@ -197,7 +283,7 @@ impl Names {
         slot: crate::abbrev::Slot,
     ) -> Read<StrId> {
         match values.get(slot) {
-            Some((Form::Strp, offset)) => strings.at_offset(unit.dwarf.strings, offset),
+            Some((Form::Strp, offset)) => strings.at_offset(offset),
             Some((Form::InlineStr, offset)) => self.inline(strings, unit, offset as usize),
             Some((form, value)) => indirect(strings, unit, form, value),
             None => Ok(0),
@@ -215,7 +301,7 @@ impl Names {
             return Ok(strings.intern(bytes));
         }
         let key = bytes.iter().fold(0, |key, &b| key << 8 | u64::from(b));
-        let at = (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54) as usize;
+        let at = (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52) as usize;
         let entry = &mut self.short[at];
         if entry.0 != key {
             *entry = (key, strings.intern(bytes));
@@ -238,7 +324,7 @@ fn indirect<'s>(strings: &Strings<'s>, unit: &Unit<'s, '_>, form: Form, value: u
             let at = at.and_then(|at| at.checked_add(unit.str_offsets_base)).ok_or(far)?;
             let at = usize::try_from(at).map_err(|_| far)?;
             let offset = Cursor::new(unit.dwarf.str_offsets, at, unit.dwarf.big).uint(size)?;
-            strings.at_offset(unit.dwarf.strings, offset)
+            strings.at_offset(offset)
         }
         _ => Ok(0),
     }

@@ -43,7 +43,7 @@ impl<'s> Reader<'s> {
     pub fn new(elf: &Elf<'s>, sections: Sections<'s>, rules: Rules) -> Result<Self, Error> {
         let at = |fault: Fault| Error::new(".debug_info", fault.offset as u64, fault.cause);
         let headers = unit::headers(sections.info, sections.big).map_err(at)?;
-        let strings = Strings::new(sections.strings.len());
+        let strings = Strings::new(sections.strings);
         let int = strings.intern(b"int");
         let fake_int = strings.intern(b"__SANITIZED_FAKE_INT__");
         let symbols = Symbols::load(elf, &strings, &rules)?;
@@ -216,11 +216,11 @@ impl<'s> Reader<'s> {
         let rules = resolve::Rules {
             floats: self.rules.floats,
             enum64: self.rules.enum64,
-            fake_int: self.fake_int,
+            fake_int: self.fake_int | crate::strings::NUMBERED,
             address_size,
             big: self.sections.big,
         };
-        resolve::types(dies, offsets, rules, self.int, cu);
+        resolve::types(dies, offsets, rules, (&self.strings, self.int), cu)?;
         let context = Context {
             group,
             dies,

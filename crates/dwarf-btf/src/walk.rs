@@ -17,7 +17,7 @@ use gimli::constants as dw;
 use crate::abbrev::{Abbrev, DW_TAG_GNU_ANNOTATION, DW_TAG_LLVM_ANNOTATION, Form, SLOTS, Slot};
 use crate::cu::kind;
 use crate::cursor::{Cursor, Fault, Read};
-use crate::strings::{Names, StrId, Strings};
+use crate::strings::{Code, Names, StrId, Strings};
 use crate::unit::{Unit, Values};
 
 /// Deeper nesting of entries is refused; compilers stay below a hundred.
@@ -29,7 +29,7 @@ const MAX_DIMENSIONS: usize = 64;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TypeDie {
     pub offset: u32,
-    pub name: StrId,
+    pub name: Code,
     /// Size in bytes; for an array the number of elements.
     pub size: u32,
     /// The type referred to; 0 for `void`.
@@ -94,7 +94,7 @@ pub(crate) struct VarDie {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TagDie {
     pub owner: u32,
-    pub value: StrId,
+    pub value: Code,
     pub component: i32,
 }
 
@@ -261,6 +261,11 @@ impl<'a, 's> Walk<'a, 's> {
         self.names.name(self.strings, self.unit, &self.values, slot)
     }
 
+    #[inline]
+    fn code(&mut self, slot: Slot) -> Read<Code> {
+        self.names.code(self.strings, self.unit, &self.values, slot)
+    }
+
     fn push(&mut self, die: TypeDie) -> usize {
         self.dies.types.push(die);
         self.dies.types.len() - 1
@@ -362,14 +367,14 @@ impl<'a, 's> Walk<'a, 's> {
         abbrev: Abbrev,
         cursor: &mut Cursor<'s>,
         name: &[u8],
-    ) -> Read<Option<StrId>> {
+    ) -> Read<Option<Code>> {
         if abbrev.tag != DW_TAG_LLVM_ANNOTATION && abbrev.tag != DW_TAG_GNU_ANNOTATION {
             self.pass(abbrev, cursor)?;
             return Ok(None);
         }
         self.read(abbrev, cursor)?;
         let wanted = self.strings_equal(Slot::Name, name)?;
-        let value = if wanted { Some(self.name(Slot::ConstValue)?) } else { None };
+        let value = if wanted { Some(self.code(Slot::ConstValue)?) } else { None };
         if abbrev.children {
             self.pass_children(cursor)?;
         }
@@ -397,7 +402,7 @@ impl<'a, 's> Walk<'a, 's> {
         Ok(())
     }
 
-    fn tag(&mut self, owner: Owner, value: StrId, component: i32) {
+    fn tag(&mut self, owner: Owner, value: Code, component: i32) {
         if !self.wanted.decl_tags {
             return;
         }
@@ -414,7 +419,7 @@ impl<'a, 's> Walk<'a, 's> {
 
     fn base(&mut self, offset: u32, abbrev: Abbrev, cursor: &mut Cursor<'s>) -> Read<()> {
         self.read(abbrev, cursor)?;
-        let name = self.name(Slot::Name)?;
+        let name = self.code(Slot::Name)?;
         let size = self.values.number(Slot::ByteSize) as u32;
         let encoding = self.values.number(Slot::Encoding) as u32;
         let kind = kind::INT as u8;
@@ -425,7 +430,7 @@ impl<'a, 's> Walk<'a, 's> {
 
     fn typedef(&mut self, offset: u32, abbrev: Abbrev, cursor: &mut Cursor<'s>) -> Read<()> {
         self.read(abbrev, cursor)?;
-        let (name, ty) = (self.name(Slot::Name)?, self.values.reference(Slot::Type));
+        let (name, ty) = (self.code(Slot::Name)?, self.values.reference(Slot::Type));
         let specification = self.values.reference(Slot::Specification);
         let kind = kind::TYPEDEF as u8;
         let index = self.push(TypeDie { offset, name, ty, kind, specification, ..EMPTY });
@@ -502,7 +507,7 @@ impl<'a, 's> Walk<'a, 's> {
 
     fn enumeration(&mut self, offset: u32, abbrev: Abbrev, cursor: &mut Cursor<'s>) -> Read<()> {
         self.read(abbrev, cursor)?;
-        let name = self.name(Slot::Name)?;
+        let name = self.code(Slot::Name)?;
         let specification = self.values.reference(Slot::Specification);
         let ty = self.values.reference(Slot::Type);
         // PARITY: an enumeration without a size is an int; sizes are held as bits in 32 bits.
@@ -522,7 +527,7 @@ impl<'a, 's> Walk<'a, 's> {
                     continue;
                 }
                 self.read(abbrev, cursor)?;
-                let name = self.name(Slot::Name)?;
+                let name = self.code(Slot::Name)?;
                 let value = self.values.number(Slot::ConstValue);
                 self.dies.words.extend([name, value as u32, (value >> 32) as u32]);
                 count += 1;
@@ -547,7 +552,7 @@ impl<'a, 's> Walk<'a, 's> {
                 match gimli::DwTag(abbrev.tag) {
                     dw::DW_TAG_formal_parameter => {
                         self.read(abbrev, cursor)?;
-                        let name = self.name(Slot::Name)?;
+                        let name = self.code(Slot::Name)?;
                         let ty = self.values.reference(Slot::Type);
                         self.dies.members.extend([name, ty]);
                         if abbrev.children {
@@ -580,7 +585,7 @@ impl<'a, 's> Walk<'a, 's> {
 
     fn composite(&mut self, offset: u32, abbrev: Abbrev, cursor: &mut Cursor<'s>) -> Read<()> {
         self.read(abbrev, cursor)?;
-        let name = self.name(Slot::Name)?;
+        let name = self.code(Slot::Name)?;
         let size = self.values.number(Slot::ByteSize) as u32;
         let declaration = self.values.number(Slot::Declaration) != 0;
         let specification = self.values.reference(Slot::Specification);
@@ -645,7 +650,7 @@ impl<'a, 's> Walk<'a, 's> {
 
     #[inline]
     fn member(&mut self, index: usize, union: bool, offset: u32) -> Read<()> {
-        let name = self.name(Slot::Name)?;
+        let name = self.code(Slot::Name)?;
         let ty = self.values.reference(Slot::Type);
         let bit_size = self.values.number(Slot::BitSize) as u8;
         let bits = if self.values.has(Slot::DataBitOffset) {
