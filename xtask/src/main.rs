@@ -3,10 +3,13 @@
 //! `demo` and `test` are the two that a newcomer needs. Both install what they lack and say so; the second
 //! time they find it in the cache.
 
+mod apt;
 mod config;
 mod kernel;
+mod mirror;
 mod process;
 mod progress;
+mod setup;
 mod sources;
 
 use std::path::PathBuf;
@@ -14,6 +17,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+
+use crate::setup::Purpose;
 
 /// Set-up, real kernels, tests, demonstration and benchmarks of vmlinker.
 #[derive(Debug, Parser)]
@@ -25,6 +30,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    /// Install and fetch what is missing. The other commands do this themselves.
+    Setup {
+        /// What the machine is to be prepared for.
+        #[arg(long = "for", value_enum, default_value = "test")]
+        purpose: Purpose,
+    },
     /// Build a kernel, if it is not in the cache, and print its build directory.
     Kernel {
         /// For example 6.12-tiny.
@@ -40,6 +51,7 @@ enum Task {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Task::Setup { purpose } => setup::run(purpose),
         Task::Kernel { name, tree, quiet } => kernel_task(&name, tree, quiet),
     };
     match result {
@@ -52,6 +64,8 @@ fn main() -> ExitCode {
 }
 
 fn kernel_task(name: &str, tree: Option<PathBuf>, quiet: bool) -> Result<()> {
+    let series = kernel::recipe(name)?.series;
+    setup::kernel(tree.is_none().then_some(series))?;
     let kernel = kernel::Kernel::new(name, tree.as_deref(), quiet)?;
     println!("{}", kernel.build()?.display());
     Ok(())
