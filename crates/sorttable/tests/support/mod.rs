@@ -56,8 +56,8 @@ impl Image {
         image.push("__ex_table", consts::SHT_PROGBITS.0, 0x4000, extable);
         let flag = image.u32(1).to_vec();
         image.push(".init.data", consts::SHT_PROGBITS.0, INIT_DATA, flag);
-        image.symbol("main_extable_sort_needed", consts::STT_OBJECT.0, ".init.data", INIT_DATA);
         image.symbol("_end", consts::STT_NOTYPE.0, ".init.data", 0xf000);
+        image.symbol("main_extable_sort_needed", consts::STT_OBJECT.0, ".init.data", INIT_DATA);
         image
     }
 
