@@ -34,8 +34,8 @@ pub struct MapError {
     pub cause: &'static str,
 }
 
-/// The text of `entries`, in their order; addresses have 8 hexadecimal digits in a 32-bit image and 16
-/// in a 64-bit one.
+/// The text of `entries`, in their order; addresses have at least 8 hexadecimal digits in a 32-bit image
+/// and 16 in a 64-bit one.
 pub fn write_map(entries: &[Entry<'_>], class: Class) -> Vec<u8> {
     let digits = 2 * class.address_size() as usize;
     let size = entries.iter().map(|entry| digits + 4 + entry.name.len()).sum();
@@ -49,12 +49,16 @@ pub fn write_map(entries: &[Entry<'_>], class: Class) -> Vec<u8> {
     text
 }
 
+/// At least `digits` digits: GNU nm gives 32-bit MIPS addresses sign-extended, with 16.
 fn write_address(text: &mut Vec<u8>, entry: &Entry<'_>, digits: usize) {
-    let mut field = [b' '; 16];
-    if !entry.is_undefined() {
-        for (place, digit) in field[..digits].iter_mut().rev().enumerate() {
-            *digit = b"0123456789abcdef"[(entry.addr >> (4 * place)) as usize & 15];
-        }
+    if entry.is_undefined() {
+        text.resize(text.len() + digits, b' ');
+        return;
+    }
+    let digits = digits.max(16 - entry.addr.leading_zeros() as usize / 4);
+    let mut field = [0; 16];
+    for (place, digit) in field[..digits].iter_mut().rev().enumerate() {
+        *digit = b"0123456789abcdef"[(entry.addr >> (4 * place)) as usize & 15];
     }
     text.extend_from_slice(&field[..digits]);
 }
