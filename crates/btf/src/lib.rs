@@ -15,9 +15,14 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod describe;
+mod dump_c;
+mod dump_json;
+mod dump_raw;
 mod error;
 mod header;
 mod kind;
+mod object;
 mod read;
 #[cfg(test)]
 mod testing;
@@ -25,10 +30,14 @@ mod view;
 
 use std::fmt;
 
+pub use dump_c::{COptions, DumpError, c_header};
+pub use dump_json::json;
+pub use dump_raw::raw_type;
 pub use error::{Cause, Error, Part};
 pub use header::{HEADER_LEN, HEADER_LEN_LAYOUT, Header, MAGIC};
 pub use image::Endianness;
 pub use kind::{Kind, Layout};
+pub use object::to_object;
 pub use read::Btf;
 pub use view::{Array, EnumValue, Int, Member, Param, Type, VarSecinfo};
 
