@@ -20,7 +20,9 @@ mod filter;
 mod letter;
 mod map;
 mod nm;
+#[cfg(test)]
+mod testing;
 
 pub use filter::{Filter, FilterError};
 pub use map::{Entry, MapError, parse_map, write_map};
-pub use nm::{Flavor, SizedEntry, nm, nm_as, nm_sizes, system_map, system_map_as};
+pub use nm::{Flavor, SizedEntry, nm, nm_as, nm_sizes, system_map, system_map_as, write_sizes};

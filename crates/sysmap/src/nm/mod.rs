@@ -9,11 +9,11 @@
 
 use std::cmp::Ordering;
 
-use image::{Elf, Error};
+use image::{Class, Elf, Error};
 use rayon::prelude::*;
 
 use crate::letter::Rules;
-use crate::{Entry, Filter};
+use crate::{Entry, Filter, map};
 
 /// Whose nm: `$(NM)` of the build. They differ in letters and addresses, not in the text's form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -140,3 +140,28 @@ fn sort_keys<'d>(
         run.sort_by(|a, b| tie(&listed[a.1 as usize], &listed[b.1 as usize]));
     });
 }
+
+/// The text of `nm -S`: as [`write_map`](crate::write_map), with the size behind the address in as many
+/// digits. GNU nm leaves a size of 0 out; llvm-nm prints it, and blanks for that of an undefined symbol.
+pub fn write_sizes(symbols: &[SizedEntry<'_>], class: Class, flavor: Flavor) -> Vec<u8> {
+    let digits = 2 * class.address_size() as usize;
+    let line = |symbol: &SizedEntry<'_>| 2 * digits + 5 + symbol.entry.name.len();
+    let mut text = Vec::with_capacity(symbols.iter().map(line).sum());
+    for SizedEntry { entry, size } in symbols {
+        map::write_address(&mut text, entry, digits);
+        match (flavor, entry.is_undefined()) {
+            (Flavor::Gnu, true) => {}
+            (Flavor::Gnu, false) if *size == 0 => {}
+            (Flavor::Llvm, true) => text.resize(text.len() + 1 + digits, b' '),
+            (_, false) => {
+                text.push(b' ');
+                map::write_number(&mut text, *size, digits);
+            }
+        }
+        map::write_name(&mut text, entry);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;
