@@ -22,11 +22,13 @@ mod dump_raw;
 mod error;
 mod header;
 mod kind;
+mod model;
 mod object;
 mod read;
 #[cfg(test)]
 mod testing;
 mod view;
+mod write;
 
 use std::fmt;
 
@@ -37,9 +39,11 @@ pub use error::{Cause, Error, Part};
 pub use header::{HEADER_LEN, HEADER_LEN_LAYOUT, Header, MAGIC};
 pub use image::Endianness;
 pub use kind::{Kind, Layout};
+pub use model::{Composite, DeclTag, Def, Enum, NamedMember};
 pub use object::to_object;
 pub use read::Btf;
 pub use view::{Array, EnumValue, Int, Member, Param, Type, VarSecinfo};
+pub use write::{Builder, WriteError};
 
 /// Number of a type: 0 is `void`, the first type of a blob without base is 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
