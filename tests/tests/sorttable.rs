@@ -42,11 +42,8 @@ struct Outcome {
 
 fn dialect(series: &str) -> Dialect {
     let tree = source(series);
-    let names = [
-        "scripts/sorttable.c",
-        "scripts/sorttable.h",
-        "tools/arch/x86/include/asm/orc_types.h",
-    ];
+    let names =
+        ["scripts/sorttable.c", "scripts/sorttable.h", "tools/arch/x86/include/asm/orc_types.h"];
     let sources: Vec<Vec<u8>> =
         names.iter().filter_map(|name| fs::read(tree.join(name)).ok()).collect();
     let sources: Vec<&[u8]> = sources.iter().map(Vec::as_slice).collect();
@@ -166,7 +163,11 @@ fn entries_of_one_instruction_keep_their_order() {
             for index in 0..200u32 {
                 let at = index * 4 * words;
                 // Every entry has one of three instructions, relative or not.
-                let key = if machine == consts::EM_MIPS { index % 3 } else { (index % 3).wrapping_sub(at) };
+                let key = if machine == consts::EM_MIPS {
+                    index % 3
+                } else {
+                    (index % 3).wrapping_sub(at)
+                };
                 table.extend(image.u32(key));
                 (1..words).for_each(|word| table.extend(image.u32(index << 8 | word)));
             }
@@ -212,9 +213,8 @@ fn x86_64() -> Image {
     let table = random_words(&mut random, 90, 1 << 32);
     let mut image = Image::new(Class::Elf64, Endianness::Little, consts::EM_X86_64.0, table);
     image.mcount(&(0..100).map(|_| 0x1000 + random.below(0x1000)).collect::<Vec<_>>());
-    let entries: Vec<_> = (0..1000)
-        .map(|_| (random.below(400) as i32 - 200, random.below(1 << 12) as u16))
-        .collect();
+    let entries: Vec<_> =
+        (0..1000).map(|_| (random.below(400) as i32 - 200, random.below(1 << 12) as u16)).collect();
     image.orc(&entries);
     image
 }
@@ -323,7 +323,11 @@ fn arm64_relocations() {
     let outside = [(MCOUNT - 8, 0x403, 5), (MCOUNT + 800, 0x101, 6)];
     let good = records(0x403);
     let nm = b"0000000000001100 0000000000000800 T foo\n";
-    let map = format!("{:016x} D __start_mcount_loc\n{:016x} D __stop_mcount_loc\n", MCOUNT, MCOUNT + 800);
+    let map = format!(
+        "{:016x} D __start_mcount_loc\n{:016x} D __stop_mcount_loc\n",
+        MCOUNT,
+        MCOUNT + 800
+    );
     // All of them, some of them, one too many, one of another type, none.
     let cases = [
         ([&good[..], &outside].concat(), true),
@@ -364,7 +368,8 @@ fn what_is_missing_is_missed_alike() {
     let image = x86_64();
     let map = system_map(&image);
     let beside = Beside { nm: None, system_map: &map };
-    let sections = ["__ex_table", ".symtab", ".strtab", ".init.data", ".orc_unwind_ip", ".orc_unwind"];
+    let sections =
+        ["__ex_table", ".symtab", ".strtab", ".init.data", ".orc_unwind_ip", ".orc_unwind"];
     for series in SERIES {
         for build in [PLAIN, ORC, WITH_MCOUNT, BOTH] {
             for section in sections {
@@ -400,9 +405,12 @@ fn sizes_that_do_not_fit() {
     let map = system_map(&image);
     for series in SERIES {
         for build in [PLAIN, BOTH] {
-            for (section, cut) in
-                [(".orc_unwind_ip", 4), (".orc_unwind_ip", 1), (".orc_unwind", 6), (".orc_unwind", 5)]
-            {
+            for (section, cut) in [
+                (".orc_unwind_ip", 4),
+                (".orc_unwind_ip", 1),
+                (".orc_unwind", 6),
+                (".orc_unwind", 5),
+            ] {
                 let mut image = image.clone();
                 let bytes = &mut image.section(section).bytes;
                 bytes.truncate(bytes.len() - cut);
@@ -440,8 +448,11 @@ fn freestanding_images() {
         let nm = image.nm().arg("-S").arg(image.raw()).output().unwrap().stdout;
         let map = image.nm().arg("-n").arg(image.raw()).output().unwrap().stdout;
         for series in SERIES {
-            let builds: &[Build] =
-                if arch == "x86_64" { &[PLAIN, ORC, WITH_MCOUNT, BOTH] } else { &[PLAIN, WITH_MCOUNT] };
+            let builds: &[Build] = if arch == "x86_64" {
+                &[PLAIN, ORC, WITH_MCOUNT, BOTH]
+            } else {
+                &[PLAIN, WITH_MCOUNT]
+            };
             for &build in builds {
                 let beside = Beside { nm: Some(&nm), system_map: &map };
                 let sorted = compare(series, build, &bytes, beside);
@@ -476,7 +487,9 @@ fn perturb(image: &mut [u8], name: &str, entry: usize, random: &mut Random) {
 
 #[test]
 fn real_kernels() {
-    for (name, series) in [("6.1-tiny", "6.1"), ("6.12-tiny", "6.12"), ("6.12-rich", "6.12"), ("7.3-tiny", "7.3")] {
+    for (name, series) in
+        [("6.1-tiny", "6.1"), ("6.12-tiny", "6.12"), ("6.12-rich", "6.12"), ("7.3-tiny", "7.3")]
+    {
         let dir = kernel(name);
         let image = unsorted(&dir);
         let map = fs::read(dir.join("System.map")).unwrap();

@@ -148,7 +148,8 @@ mod tests {
         let list = "                 w foo\nffffffff81000000 0000000000000010 T this\n";
         assert_eq!(parse(list), [(0x10, 0)]);
         // Cut at 16 bytes, the rest of a long name is the type and the name.
-        let list = "                 U sixteen_letters_the_rest\n0000000000000010 0000000000000004 T a\n";
+        let list =
+            "                 U sixteen_letters_the_rest\n0000000000000010 0000000000000004 T a\n";
         assert_eq!(parse(list), [(0, 0), (0x10, 4)]);
     }
 
@@ -156,9 +157,10 @@ mod tests {
     fn a_function_ends_where_the_next_begins() {
         let functions = Functions::parse(b"10 4 T a\n20 8 T b\n");
         let inside = |address| functions.contains(address, 0);
-        assert_eq!([0xf, 0x10, 0x13, 0x14, 0x1f, 0x20, 0x27, 0x28].map(inside), [
-            false, true, true, false, false, true, true, false
-        ]);
+        assert_eq!(
+            [0xf, 0x10, 0x13, 0x14, 0x1f, 0x20, 0x27, 0x28].map(inside),
+            [false, true, true, false, false, true, true, false]
+        );
         assert!(functions.contains(0x18, 8) && !functions.contains(0x17, 8));
         assert!(!Functions::default().contains(0, 8));
     }
