@@ -33,6 +33,8 @@ pub struct Recipe {
     base: &'static str,
     /// What is added to it; a later line wins.
     fragments: &'static [&'static str],
+    /// A kernel whose finished tree is a good start: only what the other options change is compiled anew.
+    seed: Option<&'static str>,
     /// About how many lines Kbuild prints, for the progress line.
     lines: usize,
 }
@@ -49,22 +51,39 @@ pub const RECIPES: &[Recipe] = &[
         series: "6.12",
         base: "tinyconfig",
         fragments: &[TINY],
+        seed: None,
         lines: 1920,
     },
-    Recipe { name: "6.1-tiny", series: "6.1", base: "tinyconfig", fragments: &[TINY], lines: 1800 },
-    Recipe { name: "7.3-tiny", series: "7.3", base: "tinyconfig", fragments: &[TINY], lines: 2000 },
+    Recipe {
+        name: "6.1-tiny",
+        series: "6.1",
+        base: "tinyconfig",
+        fragments: &[TINY],
+        seed: None,
+        lines: 1800,
+    },
+    Recipe {
+        name: "7.3-tiny",
+        series: "7.3",
+        base: "tinyconfig",
+        fragments: &[TINY],
+        seed: None,
+        lines: 2000,
+    },
     Recipe {
         name: "6.12-tiny-nobtf",
         series: "6.12",
         base: "tinyconfig",
         fragments: &[TINY, NO_BTF],
-        lines: 1900,
+        seed: Some("6.12-tiny"),
+        lines: 150,
     },
     Recipe {
         name: "6.12-tiny-nokallsyms",
         series: "6.12",
         base: "tinyconfig",
         fragments: &[TINY, NO_KALLSYMS],
+        seed: None,
         lines: 1800,
     },
     Recipe {
@@ -72,6 +91,7 @@ pub const RECIPES: &[Recipe] = &[
         series: "6.12",
         base: "x86_64_defconfig",
         fragments: &[DEFCONFIG],
+        seed: None,
         lines: 4900,
     },
 ];
@@ -90,6 +110,8 @@ pub struct Kernel {
     recipe: &'static Recipe,
     source: PathBuf,
     directory: PathBuf,
+    /// The user's own tree: it may have changed since the stamp was written.
+    own: bool,
     quiet: bool,
 }
 
@@ -106,7 +128,7 @@ impl Kernel {
                 (source, directory)
             }
         };
-        Ok(Kernel { recipe, source, directory, quiet })
+        Ok(Kernel { recipe, source, directory, own: tree.is_some(), quiet })
     }
 
     /// The build directory.
@@ -126,7 +148,8 @@ impl Kernel {
         let _lock = self.lock()?;
         let wanted = Wanted::parse(self.recipe.fragments)?;
         let stamp = self.stamp()?;
-        if fs::read_to_string(self.directory.join(STAMP)).is_ok_and(|old| old == stamp) {
+        let stamped = fs::read_to_string(self.directory.join(STAMP)).is_ok_and(|old| old == stamp);
+        if stamped && !self.own {
             self.say("is in the cache");
         } else if self.adoptable(&wanted) {
             fs::write(self.directory.join(STAMP), &stamp)?;
@@ -180,6 +203,7 @@ impl Kernel {
             self.say("goes on with an interrupted build");
             return Ok(());
         }
+        self.sow()?;
         self.say(&format!("{} and {} options", self.recipe.base, wanted.len()));
         let log = self.directory.join(LOG);
         process::logged(self.make().arg("-s").arg(self.recipe.base), &log, |_| ())?;
@@ -189,6 +213,26 @@ impl Kernel {
         wanted.check(&config)?;
         fs::write(&configured, stamp)?;
         Ok(())
+    }
+
+    /// Starts from a copy of the seed's tree, if that is finished and this one is new.
+    fn sow(&self) -> Result<()> {
+        let Some(seed) = self.recipe.seed.filter(|_| !self.own) else { return Ok(()) };
+        let seed = peer_tests::cache().join("build").join(seed);
+        if !seed.join(STAMP).exists() || self.directory.join("Makefile").exists() {
+            return Ok(());
+        }
+        self.say(&format!("starts from a copy of {}", seed.display()));
+        // All but the stamps, with the times that make goes by.
+        let mut copy = Command::new("rsync");
+        copy.args([
+            "--archive",
+            "--exclude=/.xtask-*",
+            "--exclude=/vmlinux",
+            "--exclude=/.tmp_vmlinux*",
+        ]);
+        copy.arg(format!("{}/", seed.display())).arg(&self.directory);
+        process::output(&mut copy).map(drop)
     }
 
     fn compile(&self) -> Result<()> {
