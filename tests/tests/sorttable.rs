@@ -13,7 +13,7 @@ use std::process::Command;
 
 use image::{Class, Elf, Endianness, consts};
 use peer_tests::{cross, kernel, source, tool};
-use sorttable::{BoundsSource, Dialect, Functions, Options};
+use sorttable::{BoundsSource, Dialect, Functions, Options, Row};
 use support::{Image, KINDS, MCOUNT, Random};
 use tempfile::TempDir;
 
@@ -310,6 +310,46 @@ fn nm_lists() {
             let beside = Beside { nm: Some(list.as_bytes()), system_map: b"" };
             compare(series, WITH_MCOUNT, &image.build(), beside).unwrap();
         }
+    }
+}
+
+/// The rows of a list that `nm -S` wrote, in another order.
+fn rows(nm: &str) -> Vec<Row<'_>> {
+    let mut rows: Vec<Row<'_>> = nm
+        .lines()
+        .map(|line| {
+            let hex = |word: &str| u64::from_str_radix(word, 16).unwrap();
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let (kind, name) = (words[words.len() - 2].as_bytes()[0], words[words.len() - 1]);
+            let addr = (words.len() > 2).then(|| hex(words[0]));
+            let size = if words.len() > 3 { hex(words[1]) } else { 0 };
+            Row { addr, size, kind, name: name.as_bytes() }
+        })
+        .collect();
+    // Same names stay in order, as they do in the symbol table.
+    let mut random = Random(9);
+    let places: std::collections::HashMap<&[u8], u64> =
+        rows.iter().map(|row| (row.name, random.below(1 << 32))).collect();
+    rows.sort_by_key(|row| places[row.name]);
+    rows
+}
+
+#[test]
+fn symbols_give_the_functions_that_their_list_gives() {
+    let kernels = ["6.1-tiny", "6.12-rich", "7.3-tiny"]
+        .map(|name| (Command::new("nm"), kernel(name).join("vmlinux")));
+    let images = cross::ARCHES.map(cross::image);
+    let images = images.iter().map(|image| (image.nm(), image.raw()));
+    for (mut nm, path) in kernels.into_iter().chain(images) {
+        let output = nm.env("LC_ALL", "C").arg("-S").arg(&path).output().unwrap();
+        let list = String::from_utf8(output.stdout).unwrap();
+        let (parsed, functions) =
+            (Functions::parse(list.as_bytes()), Functions::from_rows(&rows(&list)));
+        assert!(!parsed.is_empty(), "{}", path.display());
+        assert_eq!(functions, parsed, "{}", path.display());
+        // The same with a symbol that takes a word of the next.
+        let list = format!("{list}                 w zzz_undefined\n00000010 T zzzz\n");
+        assert_eq!(Functions::from_rows(&rows(&list)), Functions::parse(list.as_bytes()));
     }
 }
 

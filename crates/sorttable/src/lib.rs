@@ -42,7 +42,7 @@ use image::{Class, Elf, Endian, Patch, consts};
 
 pub use dialect::{BoundsSource, Dialect, FlagSearch, Unrecognized};
 pub use error::Error;
-pub use functions::{Function, Functions};
+pub use functions::{Function, Functions, Row};
 pub use mcount::bounds_from_system_map;
 pub use orc_types::{OrcEntry, OrcTerminator};
 
