@@ -9,7 +9,7 @@
 //! those of the build to the byte.
 //!
 //! Cost: some tens of nanoseconds for a name; only names that begin like a pattern with a character
-//! class reach the `regex` crate.
+//! class take longer, and only patterns that reach over several fields need the `regex` crate.
 
 mod bre;
 mod script;
@@ -41,8 +41,11 @@ pub struct Filter {
     by_first: Vec<Vec<NameTest>>,
     /// Whether a symbol without a name goes.
     nameless: bool,
-    suffixes: Vec<Vec<u8>>,
+    /// By the last byte of a name: how it may not end.
+    by_last: Vec<Vec<Vec<u8>>>,
     pieces: Vec<Finder<'static>>,
+    /// A byte that is in all of `pieces`, the rarest in names that there is.
+    piece_byte: Option<u8>,
     /// What has to see the whole line.
     line: Option<Regex>,
     /// All patterns over the whole line, for names with a blank in them.
@@ -53,8 +56,8 @@ pub struct Filter {
 enum NameTest {
     Prefix(Vec<u8>),
     Exact(Vec<u8>),
-    /// Anchored at the start of the name.
-    Regex(Vec<u8>, Regex),
+    /// From the start of the name; to its end, if the flag is set.
+    Bytes(Vec<(ByteSet, Repeat)>, bool),
 }
 
 /// Where a pattern can match in a line whose name has no blank.
@@ -65,8 +68,8 @@ enum Scope<'a> {
     NameExact(Vec<u8>),
     NameSuffix(Vec<u8>),
     NamePiece(Vec<u8>),
-    /// The items after the blank before the name.
-    NameStart(&'a [Item]),
+    /// The items after the blank before the name, and whether they reach to its end.
+    NameStart(&'a [Item], bool),
     Line,
 }
 
@@ -81,18 +84,30 @@ impl Filter {
             letters: [false; 256],
             by_first: vec![Vec::new(); 256],
             nameless: false,
-            suffixes: Vec::new(),
+            by_last: vec![Vec::new(); 256],
             pieces: Vec::new(),
+            piece_byte: None,
             line: None,
             all: None,
         };
-        let (mut line, mut all) = (Vec::new(), Vec::new());
+        let (mut whole_line, mut all, mut pieces) = (Vec::new(), Vec::new(), Vec::new());
         for pattern in script::patterns(script)? {
             let at_line = |cause: String| FilterError { line: pattern.line, cause };
             for sequence in flatten(bre::parse(&pattern.text).map_err(at_line)?) {
                 let regex = bre::sequence_to_regex(&sequence);
-                if filter.add(&sequence).map_err(at_line)? == Added::No {
-                    line.push(regex.clone());
+                match scope(&sequence) {
+                    Scope::Line => whole_line.push(regex.clone()),
+                    Scope::NamePiece(piece) => pieces.push(piece),
+                    Scope::Letter(letters) => {
+                        letters.bytes().for_each(|byte| filter.letters[usize::from(byte)] = true);
+                    }
+                    Scope::NameExact(name) if name.is_empty() => filter.nameless = true,
+                    Scope::NameExact(name) => filter.at_start(name[0], NameTest::Exact(name)),
+                    Scope::NamePrefix(name) => filter.at_start(name[0], NameTest::Prefix(name)),
+                    Scope::NameStart(items, to_end) => filter.at_start_of(items, to_end),
+                    Scope::NameSuffix(suffix) => {
+                        filter.by_last[usize::from(suffix[suffix.len() - 1])].push(suffix);
+                    }
                 }
                 all.push(regex);
             }
@@ -102,7 +117,9 @@ impl Filter {
             parts.map(|parts| compile(&parts.join("|"))).transpose()
         };
         let at_script = |cause| FilterError { line: 1, cause };
-        filter.line = union(line).map_err(at_script)?;
+        filter.piece_byte = common_byte(&pieces);
+        filter.pieces = pieces.iter().map(|piece| Finder::new(piece).into_owned()).collect();
+        filter.line = union(whole_line).map_err(at_script)?;
         filter.all = union(all).map_err(at_script)?;
         Ok(filter)
     }
@@ -116,58 +133,38 @@ impl Filter {
     /// the address, which no kernel has.
     pub fn keeps_in(&self, entry: &Entry<'_>, class: Class) -> bool {
         let name = entry.name;
-        if memchr::memchr(b' ', name).is_some() {
+        // One pass tells both: a blank, and whether a piece is worth a search.
+        let rare = self.piece_byte.unwrap_or(b' ');
+        let found = memchr::memchr2(b' ', rare, name);
+        if found.is_some_and(|at| name[at..].contains(&b' ')) {
             return !self.all.as_ref().is_some_and(|all| matches_line(all, entry, class));
         }
-        if self.letters[usize::from(entry.kind)] {
-            return false;
-        }
-        let starts = match name.first() {
-            None => self.nameless,
-            Some(&first) => self.by_first[usize::from(first)].iter().any(|test| test.matches(name)),
+        let search = found.is_some() || self.piece_byte.is_none();
+        let dropped = self.letters[usize::from(entry.kind)]
+            || self.drops_name(name)
+            || search && self.pieces.iter().any(|piece| piece.find(name).is_some())
+            || self.line.as_ref().is_some_and(|line| matches_line(line, entry, class));
+        !dropped
+    }
+
+    fn drops_name(&self, name: &[u8]) -> bool {
+        let (Some(&first), Some(&last)) = (name.first(), name.last()) else {
+            return self.nameless;
         };
-        !starts
-            && !self.suffixes.iter().any(|suffix| name.ends_with(suffix))
-            && !self.pieces.iter().any(|piece| piece.find(name).is_some())
-            && !self.line.as_ref().is_some_and(|line| matches_line(line, entry, class))
+        self.by_first[usize::from(first)].iter().any(|test| test.matches(name))
+            || self.by_last[usize::from(last)].iter().any(|suffix| name.ends_with(suffix))
     }
 
-    fn add(&mut self, sequence: &[Item]) -> Result<Added, String> {
-        match scope(sequence) {
-            Scope::Letter(letters) => {
-                letters.bytes().for_each(|letter| self.letters[usize::from(letter)] = true);
-            }
-            Scope::NamePrefix(name) => {
-                self.by_first[usize::from(name[0])].push(NameTest::Prefix(name));
-            }
-            Scope::NameExact(name) => match name.first() {
-                None => self.nameless = true,
-                Some(&first) => self.by_first[usize::from(first)].push(NameTest::Exact(name)),
-            },
-            Scope::NameSuffix(suffix) => self.suffixes.push(suffix),
-            Scope::NamePiece(piece) => self.pieces.push(Finder::new(&piece).into_owned()),
-            Scope::NameStart(items) => {
-                let regex = compile(&format!("\\A{}", bre::sequence_to_regex(items)))?;
-                let test = NameTest::Regex(leading_bytes(items), regex);
-                let Some((Node::Bytes(first), _)) = items.first().map(|i| (&i.node, i.repeat))
-                else {
-                    return Ok(Added::No);
-                };
-                for byte in first.bytes() {
-                    self.by_first[usize::from(byte)].push(test.clone());
-                }
-            }
-            Scope::Line => return Ok(Added::No),
+    fn at_start(&mut self, first: u8, test: NameTest) {
+        self.by_first[usize::from(first)].push(test);
+    }
+
+    fn at_start_of(&mut self, items: &[Item], to_end: bool) {
+        let items: Vec<_> = items.iter().filter_map(byte_item).collect();
+        for byte in items.first().into_iter().flat_map(|(set, _)| set.bytes()) {
+            self.at_start(byte, NameTest::Bytes(items.clone(), to_end));
         }
-        Ok(Added::Yes)
     }
-}
-
-/// Whether a fast test was found for a pattern.
-#[derive(Debug, PartialEq, Eq)]
-enum Added {
-    Yes,
-    No,
 }
 
 impl NameTest {
@@ -175,9 +172,31 @@ impl NameTest {
         match self {
             NameTest::Prefix(prefix) => name.starts_with(prefix),
             NameTest::Exact(whole) => name == whole,
-            NameTest::Regex(prefix, regex) => name.starts_with(prefix) && regex.is_match(name),
+            NameTest::Bytes(items, to_end) => matches_bytes(items, *to_end, name),
         }
     }
+}
+
+/// Whether `items` match from the start of `name`, and to its end if `to_end`.
+fn matches_bytes(items: &[(ByteSet, Repeat)], to_end: bool, name: &[u8]) -> bool {
+    let Some((&(set, repeat), rest)) = items.split_first() else {
+        return !to_end || name.is_empty();
+    };
+    let (least, most) = match repeat {
+        Repeat::Once => (1, 1),
+        Repeat::Any => (0, name.len()),
+        Repeat::OneOrMore => (1, name.len()),
+        Repeat::Optional => (0, 1),
+    };
+    let run = name.iter().take(most).take_while(|&&byte| set.has(byte)).count();
+    (least..=run).any(|len| matches_bytes(rest, to_end, &name[len..]))
+}
+
+/// A byte that all pieces have: punctuation if there is any, which names have least.
+fn common_byte(pieces: &[Vec<u8>]) -> Option<u8> {
+    let common = |byte: &u8| pieces.iter().all(|piece| piece.contains(byte));
+    let candidates = pieces.first()?.iter().copied().filter(common);
+    candidates.min_by_key(|&byte| (byte == b'_' || byte.is_ascii_alphanumeric(), byte))
 }
 
 fn compile(pattern: &str) -> Result<Regex, String> {
@@ -223,7 +242,7 @@ fn scope(sequence: &[Item]) -> Scope<'_> {
                 (Some(prefix), false) if misses_letters(name) => Scope::NamePrefix(prefix),
                 // The end of the line is the end of the name, so the letter is out of reach.
                 (None, at_end) if begins_once(name) && (at_end || misses_letters(name)) => {
-                    Scope::NameStart(&sequence[1..])
+                    Scope::NameStart(name, at_end)
                 }
                 _ => Scope::Line,
             }
@@ -261,14 +280,16 @@ fn literal(items: &[Item]) -> Option<Vec<u8>> {
     items.iter().map(literal_byte).collect()
 }
 
-/// The bytes with which every match begins.
-fn leading_bytes(items: &[Item]) -> Vec<u8> {
-    items.iter().map_while(literal_byte).collect()
+fn literal_byte(item: &Item) -> Option<u8> {
+    match byte_item(item)? {
+        (set, Repeat::Once) => set.single(),
+        _ => None,
+    }
 }
 
-fn literal_byte(item: &Item) -> Option<u8> {
-    match item {
-        Item { node: Node::Bytes(set), repeat: Repeat::Once } => set.single(),
+fn byte_item(item: &Item) -> Option<(ByteSet, Repeat)> {
+    match item.node {
+        Node::Bytes(set) => Some((set, item.repeat)),
         _ => None,
     }
 }

@@ -26,7 +26,10 @@ fn scope_of(pattern: &str) -> String {
             Scope::NameExact(name) => format!("exact {}", text(name)),
             Scope::NameSuffix(name) => format!("suffix {}", text(name)),
             Scope::NamePiece(name) => format!("piece {}", text(name)),
-            Scope::NameStart(items) => format!("start {}", text(leading_bytes(items))),
+            Scope::NameStart(items, to_end) => {
+                let lead = items.iter().map_while(literal_byte).collect();
+                format!("start {}{}", text(lead), if to_end { "$" } else { "" })
+            }
             Scope::Line => "line".to_owned(),
         })
         .collect();
@@ -50,8 +53,8 @@ fn a_pattern_gets_the_test_of_the_only_field_that_it_can_match() {
         ("\\.long_branch\\.", "piece .long_branch."),
         ("__crc_", "piece __crc_"),
         (" __[[:alnum:]]*Thunk_", "start __"),
-        (" __UNIQUE_ID_modinfo_[0-9]*$", "start __UNIQUE_ID_modinfo_"),
-        (" [xy][0-9]*$", "start "),
+        (" __UNIQUE_ID_modinfo_[0-9]*$", "start __UNIQUE_ID_modinfo_$"),
+        (" [xy][0-9]*$", "start $"),
         ("\\( [aNUw] \\)\\|\\(__crc_\\)\\|\\( \\$[adt]\\)", "letter NUaw, piece __crc_, start $"),
         // These can match the address, the letter or a blank.
         (" a", "line"),

@@ -80,14 +80,25 @@ pub fn system_map_as<'d>(
 /// # Errors
 /// A symbol table that lies outside the file.
 pub fn nm_sizes<'d>(elf: &Elf<'d>, flavor: Flavor) -> Result<Vec<SizedEntry<'d>>, Error> {
-    let mut listed = listed(elf, flavor, |_| true)?;
-    listed.par_sort_by(|a, b| match flavor {
+    let listed = listed(elf, flavor, |_| true)?;
+    let tie = |a: &SizedEntry<'_>, b: &SizedEntry<'_>| match flavor {
         Flavor::Gnu => a.entry.name.cmp(b.entry.name),
         Flavor::Llvm => {
             (a.entry.name, a.size, a.entry.addr).cmp(&(b.entry.name, b.size, b.entry.addr))
         }
-    });
-    Ok(listed)
+    };
+    let names = listed.iter().map(|symbol| name_key(symbol.entry.name));
+    let mut keys: Vec<_> = names.zip(0u32..).collect();
+    sort_keys(&mut keys, &listed, tie);
+    Ok(keys.iter().map(|&(_, index)| listed[index as usize]).collect())
+}
+
+/// The first eight bytes of a name as a number that sorts as they do; no name has a NUL.
+fn name_key(name: &[u8]) -> u64 {
+    let mut key = [0; 8];
+    let len = name.len().min(8);
+    key[..len].copy_from_slice(&name[..len]);
+    u64::from_be_bytes(key)
 }
 
 /// What nm lists and `keep` keeps, in the table's order.
@@ -128,7 +139,7 @@ fn by_address<'d>(listed: &[SizedEntry<'d>], flavor: Flavor) -> Vec<Entry<'d>> {
     entries
 }
 
-/// Sorts by address, then by `tie`, then by index.
+/// Sorts by key (an address, the start of a name), then by `tie`, then by index.
 fn sort_keys<'d>(
     keys: &mut [(u64, u32)],
     listed: &[SizedEntry<'d>],
