@@ -16,6 +16,7 @@
 #![warn(missing_docs)]
 
 mod describe;
+mod diff;
 mod dump_c;
 mod dump_json;
 mod dump_raw;
@@ -25,6 +26,7 @@ mod kind;
 mod model;
 mod object;
 mod read;
+mod stat;
 #[cfg(test)]
 mod testing;
 mod view;
@@ -32,6 +34,7 @@ mod write;
 
 use std::fmt;
 
+pub use diff::{Change, Difference, Section, diff};
 pub use dump_c::{COptions, DumpError, c_header};
 pub use dump_json::json;
 pub use dump_raw::raw_type;
@@ -42,6 +45,7 @@ pub use kind::{Kind, Layout};
 pub use model::{Composite, DeclTag, Def, Enum, NamedMember};
 pub use object::to_object;
 pub use read::Btf;
+pub use stat::{KindStat, Stat, stat};
 pub use view::{Array, EnumValue, Int, Member, Param, Type, VarSecinfo};
 pub use write::{Builder, WriteError};
 
