@@ -343,6 +343,19 @@ fn a_module_is_resolved_against_its_kernel() {
     for series in IN_PLACE {
         assert_same(series, &peer(series, &module, &options, &dir), &ours);
     }
+
+    // With a base of its own the module is resolved against that, whatever is named.
+    let (blob, ko) = (dir.path().join("blob"), dir.path().join("own.ko"));
+    fs::write(&blob, base.data()).unwrap();
+    run(Command::new("objcopy").arg("--add-section").arg(named(".BTF.base=", &blob)).arg(&ko));
+    let module = fs::read(ko).unwrap();
+    let peer = peer("6.12", &module, &["-v", "-b", "/nowhere/vmlinux"], &dir);
+    assert_same(".BTF.base", &peer, &self::ours(&module, None, true));
+    assert!(!peer.failed && peer.lines.len() > 8, "{:?}", peer.lines);
+}
+
+fn named(prefix: &str, path: &Path) -> String {
+    format!("{prefix}{}", path.display())
 }
 
 #[test]
