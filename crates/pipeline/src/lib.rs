@@ -1,11 +1,31 @@
 //! The final link of a Linux kernel: vmlinux.o becomes vmlinux.
 mod call;
+mod clean;
 mod config;
 mod error;
 pub mod features;
+mod files;
+pub mod install;
 mod jobs;
 pub mod plan;
 mod process;
+mod record;
+mod relink;
+mod shadow;
+mod stage;
+mod timeline;
+mod toolbox;
+mod tree;
+
 pub use call::Call;
+pub use clean::clean;
 pub use config::Config;
 pub use error::{Error, Result};
+pub use jobs::Jobs;
+pub use process::watch_signals;
+pub use record::{RECORD, Record};
+pub use relink::{Linker, Relink};
+pub use stage::{Options, Stage};
+pub use timeline::Timing;
+pub use toolbox::Toolbox;
+pub use tree::Tree;

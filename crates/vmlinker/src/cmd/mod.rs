@@ -8,4 +8,5 @@ pub mod plan;
 pub mod relink;
 pub mod resolve_btfids;
 pub mod sorttable;
+pub mod stage_flags;
 pub mod sysmap;
