@@ -11,6 +11,7 @@ mod initramfs;
 mod made;
 mod tools;
 
+pub use made::run;
 pub use tools::tool;
 
 /// The cache outside the checkout: `$VMLINKER_CACHE`, else `$XDG_CACHE_HOME/vmlinker`, else

@@ -1,13 +1,14 @@
 //! The kernel's own tools, compiled from the source packages: the peers of the cores.
 //!
 //! A tool of a series is compiled when a test first asks for it (a second for most, 20 s for
-//! `resolve_btfids` with its libraries) and kept in `cache()/tools/SERIES`.
+//! `resolve_btfids` with its libraries) and kept below `cache()/tools/SERIES`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
-use crate::made::{once, run, version};
+use crate::made::{fnv1a, once, run, version};
 use crate::{cache, source};
 
 /// The executable of a tool of the kernel `series` (`6.1`, `6.12`, `7.3`).
@@ -25,9 +26,11 @@ use crate::{cache, source};
 /// If the name is none of these, the source is not unpacked, or the compiler fails.
 pub fn tool(series: &str, name: &str) -> PathBuf {
     let tree = source(series);
-    let dir = cache().join("tools").join(series).join(name);
-    let recipe = format!("{}\n{}\n", version("gcc"), digest(&tree, inputs(name)));
-    once(&dir, &recipe, |fresh| match name {
+    let parent = cache().join("tools").join(series).join(name);
+    static GCC: OnceLock<String> = OnceLock::new();
+    let gcc = GCC.get_or_init(|| version("gcc"));
+    let recipe = format!("{gcc}\n{}\n", digest(&tree, inputs(name)));
+    let dir = once(&parent, &recipe, |fresh| match name {
         "kallsyms" => kallsyms(&tree, fresh),
         "resolve_btfids" => resolve_btfids(&tree, fresh),
         _ => sorttable(&tree, fresh, name),
@@ -54,13 +57,6 @@ fn digest(tree: &Path, files: &[&str]) -> String {
         format!("{file} {} {:016x}", bytes.len(), fnv1a(&bytes))
     };
     files.iter().map(line).collect::<Vec<_>>().join("\n")
-}
-
-/// The 64-bit FNV-1a hash: enough to notice that a source has changed.
-pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }
 
 fn kallsyms(tree: &Path, out: &Path) {
