@@ -34,7 +34,10 @@ struct Build {
 impl Build {
     fn of(name: &str) -> Build {
         let dir = kernel(name);
-        let recorded = fs::read_to_string(dir.join(".vmlinux.cmd")).unwrap();
+        // From 6.18 on the linked file is `vmlinux.unstripped`.
+        let recorded = fs::read_to_string(dir.join(".vmlinux.unstripped.cmd"))
+            .or_else(|_| fs::read_to_string(dir.join(".vmlinux.cmd")));
+        let recorded = recorded.unwrap();
         let quoted: Vec<&str> = recorded.lines().next().unwrap().split('"').collect();
         let flags = format!("{} {}", quoted[3], quoted[5]);
         let newest = |names: &[&str]| {
@@ -377,12 +380,25 @@ fn ids_from_a_file_are_put_in_place_as_by_the_newest_peer() {
 }
 
 #[test]
+fn the_final_types_of_7_3_give_the_ids_that_its_own_tool_wrote() {
+    let dir = TempDir::new().unwrap();
+    let build = Build::of("7.3-tiny");
+    let file = build.unresolved(&dir);
+    let ours = ours(&file, None, false);
+    let written = fs::read(build.dir.join(".tmp_vmlinux1.BTF_ids")).unwrap();
+    assert!(section(&Elf::parse(&ours.file).unwrap(), ".BTF_ids") == written);
+    let finished = fs::read(build.dir.join("vmlinux.unstripped")).unwrap();
+    assert!(section(&Elf::parse(&finished).unwrap(), ".BTF_ids") == written);
+}
+
+#[test]
 fn our_btf_object_links_to_the_same_kernel() {
     for (name, ld, strip) in [
         ("6.1-tiny", "ld", false),
         ("6.12-tiny", "ld", false),
         ("6.12-tiny", "ld.lld-19", false),
         ("6.12-rich", "ld", true),
+        ("7.3-tiny", "ld", false),
     ] {
         let dir = TempDir::new().unwrap();
         let build = Build::of(name);
