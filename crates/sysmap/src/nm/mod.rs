@@ -121,7 +121,6 @@ fn listed<'d>(
 }
 
 fn by_address<'d>(listed: &[SizedEntry<'d>], flavor: Flavor) -> Vec<Entry<'d>> {
-    // An undefined symbol has no address to sort by in GNU nm, and 0 in every file for llvm-nm.
     let (mut undefined, mut defined) = (Vec::new(), Vec::with_capacity(listed.len()));
     for (index, symbol) in (0u32..).zip(listed) {
         let keys = if symbol.entry.is_undefined() { &mut undefined } else { &mut defined };
