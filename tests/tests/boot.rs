@@ -10,6 +10,8 @@ use peer_tests::kernel;
 
 /// A module that most of the kernels have.
 const DUMMY: &str = "drivers/net/dummy.ko";
+/// The one of those without a network.
+const CRC7: &str = "lib/crc7.ko";
 
 fn boot(name: &str, module: &str) -> (PathBuf, BootReport) {
     let build = kernel(name);
@@ -54,14 +56,14 @@ fn kernel_7_3_boots() {
 
 #[test]
 fn a_kernel_without_btf_boots() {
-    let (build, report) = boot("6.12-tiny-nobtf", DUMMY);
+    let (build, report) = boot("6.12-tiny-nobtf", CRC7);
     assert_eq!(report.btf_sha256, None);
     report.check_kallsyms(&fs::read_to_string(build.join("System.map")).unwrap()).unwrap();
 }
 
 #[test]
 fn a_kernel_without_kallsyms_boots() {
-    let (build, report) = boot("6.12-tiny-nokallsyms", "lib/crc7.ko");
+    let (build, report) = boot("6.12-tiny-nokallsyms", CRC7);
     assert_eq!(report.kallsyms, None);
     report.check_btf(&build.join("vmlinux")).unwrap();
 }

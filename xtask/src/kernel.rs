@@ -33,13 +33,12 @@ pub struct Recipe {
     base: &'static str,
     /// What is added to it; a later line wins.
     fragments: &'static [&'static str],
-    /// A kernel whose finished tree is a good start: only what the other options change is compiled anew.
-    seed: Option<&'static str>,
     /// About how many lines Kbuild prints, for the progress line.
     lines: usize,
 }
 
 const TINY: &str = include_str!("../kernels/tiny.config");
+const LEAN: &str = include_str!("../kernels/lean.config");
 const NO_BTF: &str = include_str!("../kernels/nobtf.config");
 const NO_KALLSYMS: &str = include_str!("../kernels/nokallsyms.config");
 const DEFCONFIG: &str = include_str!("../kernels/defconfig.config");
@@ -51,47 +50,29 @@ pub const RECIPES: &[Recipe] = &[
         series: "6.12",
         base: "tinyconfig",
         fragments: &[TINY],
-        seed: None,
         lines: 1920,
     },
-    Recipe {
-        name: "6.1-tiny",
-        series: "6.1",
-        base: "tinyconfig",
-        fragments: &[TINY],
-        seed: None,
-        lines: 1800,
-    },
-    Recipe {
-        name: "7.3-tiny",
-        series: "7.3",
-        base: "tinyconfig",
-        fragments: &[TINY],
-        seed: None,
-        lines: 2000,
-    },
+    Recipe { name: "6.1-tiny", series: "6.1", base: "tinyconfig", fragments: &[TINY], lines: 1800 },
+    Recipe { name: "7.3-tiny", series: "7.3", base: "tinyconfig", fragments: &[TINY], lines: 2000 },
     Recipe {
         name: "6.12-tiny-nobtf",
         series: "6.12",
         base: "tinyconfig",
-        fragments: &[TINY, NO_BTF],
-        seed: Some("6.12-tiny"),
-        lines: 150,
+        fragments: &[TINY, LEAN, NO_BTF],
+        lines: 1100,
     },
     Recipe {
         name: "6.12-tiny-nokallsyms",
         series: "6.12",
         base: "tinyconfig",
-        fragments: &[TINY, NO_KALLSYMS],
-        seed: None,
-        lines: 1800,
+        fragments: &[TINY, LEAN, NO_KALLSYMS],
+        lines: 1000,
     },
     Recipe {
         name: "6.12-defconfig",
         series: "6.12",
         base: "x86_64_defconfig",
         fragments: &[DEFCONFIG],
-        seed: None,
         lines: 4900,
     },
 ];
@@ -136,9 +117,14 @@ impl Kernel {
         &self.directory
     }
 
-    /// The source tree.
-    pub fn source(&self) -> &Path {
-        &self.source
+    /// Whether it is built from the user's own tree.
+    pub fn own(&self) -> bool {
+        self.own
+    }
+
+    /// The output of every make.
+    pub fn log(&self) -> PathBuf {
+        self.directory.join(LOG)
     }
 
     /// Builds what is missing and returns the build directory.
@@ -203,9 +189,8 @@ impl Kernel {
             self.say("goes on with an interrupted build");
             return Ok(());
         }
-        self.sow()?;
         self.say(&format!("{} and {} options", self.recipe.base, wanted.len()));
-        let log = self.directory.join(LOG);
+        let log = self.log();
         process::logged(self.make().arg("-s").arg(self.recipe.base), &log, |_| ())?;
         let base = fs::read_to_string(&config)?;
         fs::write(&config, format!("{base}{}", wanted.lines()))?;
@@ -215,38 +200,13 @@ impl Kernel {
         Ok(())
     }
 
-    /// Starts from a copy of the seed's tree, if that is finished and this one is new.
-    fn sow(&self) -> Result<()> {
-        let Some(seed) = self.recipe.seed.filter(|_| !self.own) else { return Ok(()) };
-        let seed = peer_tests::cache().join("build").join(seed);
-        if !seed.join(STAMP).exists() || self.directory.join("Makefile").exists() {
-            return Ok(());
-        }
-        self.say(&format!("starts from a copy of {}", seed.display()));
-        // All but the stamps, with the times that make goes by.
-        let mut copy = Command::new("rsync");
-        copy.args([
-            "--archive",
-            "--exclude=/.xtask-*",
-            "--exclude=/vmlinux",
-            "--exclude=/.tmp_vmlinux*",
-        ]);
-        copy.arg(format!("{}/", seed.display())).arg(&self.directory);
-        process::output(&mut copy).map(drop)
-    }
-
     fn compile(&self) -> Result<()> {
-        let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut make = self.make();
-        make.arg(format!("-j{jobs}"));
-        if let Some(flags) = pahole_flags()? {
-            make.arg(format!("PAHOLE_FLAGS={flags}"));
-        }
-        make.args(["vmlinux", "modules"]);
+        let mut make = self.make_kernel()?;
+        make.arg("modules");
         let mut live = Live::new(self.recipe.name, self.quiet);
         let mut lines = 0_usize;
         let about = self.recipe.lines;
-        process::logged(&mut make, &self.directory.join(LOG), |line| {
+        process::logged(&mut make, &self.log(), |line| {
             // Kbuild's own lines: two spaces, the verb, the file.
             if let Some(step) = line.strip_prefix("  ") {
                 lines += 1;
@@ -259,8 +219,20 @@ impl Kernel {
         Ok(())
     }
 
+    /// `make vmlinux` on all cores.
+    pub fn make_kernel(&self) -> Result<Command> {
+        let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut make = self.make();
+        make.arg(format!("-j{jobs}"));
+        if let Some(flags) = pahole_flags()? {
+            make.arg(format!("PAHOLE_FLAGS={flags}"));
+        }
+        make.arg("vmlinux");
+        Ok(make)
+    }
+
     /// `make` in the source tree with `O=`, with the environment that makes builds comparable.
-    pub fn make(&self) -> Command {
+    fn make(&self) -> Command {
         let mut make = Command::new("make");
         // Variables of an outer make or a kernel developer's shell would change the result.
         for name in ["MAKEFLAGS", "MFLAGS", "ARCH", "CROSS_COMPILE", "LLVM", "KBUILD_OUTPUT"] {

@@ -4,13 +4,19 @@
 //! time they find it in the cache.
 
 mod apt;
+mod checks;
 mod config;
+mod demo;
 mod kernel;
 mod mirror;
 mod process;
 mod progress;
+mod record;
 mod setup;
 mod sources;
+mod test;
+mod timeline;
+mod workspace;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -30,6 +36,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    /// Link a real kernel with its own script and with vmlinker, compare the two and boot the kernel.
+    Demo(demo::Args),
+    /// Run every check and every test.
+    Test(test::Args),
     /// Install and fetch what is missing. The other commands do this themselves.
     Setup {
         /// What the machine is to be prepared for.
@@ -47,10 +57,20 @@ enum Task {
         #[arg(long)]
         quiet: bool,
     },
+    /// Write the record of the link call that Kbuild makes.
+    #[command(hide = true)]
+    RecordCall {
+        /// Kbuild's arguments.
+        #[arg(last = true)]
+        words: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Task::Demo(args) => demo::run(&args),
+        Task::Test(args) => test::run(&args),
+        Task::RecordCall { words } => record::write(&words),
         Task::Setup { purpose } => setup::run(purpose),
         Task::Kernel { name, tree, quiet } => kernel_task(&name, tree, quiet),
     };
@@ -67,6 +87,8 @@ fn kernel_task(name: &str, tree: Option<PathBuf>, quiet: bool) -> Result<()> {
     let series = kernel::recipe(name)?.series;
     setup::kernel(tree.is_none().then_some(series))?;
     let kernel = kernel::Kernel::new(name, tree.as_deref(), quiet)?;
-    println!("{}", kernel.build()?.display());
+    let directory = kernel.build()?;
+    record::record(&kernel)?;
+    println!("{}", directory.display());
     Ok(())
 }
