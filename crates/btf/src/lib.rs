@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod check;
 mod describe;
 mod diff;
 mod dump_c;
@@ -34,8 +35,9 @@ mod write;
 
 use std::fmt;
 
+pub use check::{CheckOptions, Fault, MemberRule, Rule, SectionRule, check};
 pub use diff::{Change, Difference, Section, diff};
-pub use dump_c::{COptions, DumpError, c_header};
+pub use dump_c::{COptions, DumpError, c_header, pointer_size};
 pub use dump_json::json;
 pub use dump_raw::raw_type;
 pub use error::{Cause, Error, Part};

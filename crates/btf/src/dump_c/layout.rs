@@ -21,8 +21,9 @@ const LONG: [&[u8]; 11] = [
     b"int long unsigned",
 ];
 
-/// Size of a pointer in bytes: that of a `long`, the base's first; 8 where there is none.
-pub(super) fn pointer_size(btf: &Btf<'_>) -> u32 {
+/// Size of a pointer in bytes as far as a blob tells it: that of a `long`, the base's first; 8 where there
+/// is none. The class of the ELF file, where there is one, is a better source.
+pub fn pointer_size(btf: &Btf<'_>) -> u32 {
     let base = btf.base();
     let types = base.iter().flat_map(|base| base.types()).chain(btf.types());
     let long = types.filter(|(_, ty)| ty.kind == Kind::Int).find_map(|(_, ty)| {

@@ -25,6 +25,7 @@ mod order;
 mod sort;
 
 use crate::{Btf, Error, StrOff, Type, TypeId};
+pub use layout::pointer_size;
 use names::Names;
 
 /// How deep types may nest; those of kernels stay below 50.

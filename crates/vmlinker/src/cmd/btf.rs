@@ -1,7 +1,11 @@
 //! `vmlinker btf`: tools for people around BTF.
 
+mod check;
+mod diff;
 mod dump;
 mod input;
+mod object;
+mod stat;
 
 use std::process::ExitCode;
 
@@ -15,11 +19,19 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Dump(dump::Args),
+    Diff(diff::Args),
+    Stat(stat::Args),
+    Check(check::Args),
+    Object(object::Args),
 }
 
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.command {
         Command::Dump(args) => dump::run(args),
+        Command::Diff(args) => diff::run(args),
+        Command::Stat(args) => stat::run(args),
+        Command::Check(args) => check::run(args),
+        Command::Object(args) => object::run(args),
     }
 }

@@ -1,13 +1,13 @@
 //! `vmlinker btf dump`.
 
-use std::io::{BufWriter, ErrorKind, Write, stdout};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use btf::{Btf, COptions, TypeId};
 
-use super::input::Blob;
+use super::input::{self, Blob};
 
 /// Print the types of a file
 #[derive(Debug, clap::Args)]
@@ -45,23 +45,22 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let (Some(name), true) = (&args.name, ids.is_empty()) {
         bail!("{}: no type {name}", args.file.display());
     }
-    let mut out = BufWriter::new(stdout().lock());
-    let written = match args.format {
-        Format::Raw => write_raw(&btf, &ids, &mut out),
-        Format::Json => btf::json(&btf, types(&btf, &ids), &mut out).and_then(|()| writeln!(out)),
+    let header = match args.format {
         Format::C => {
             let roots = if args.name.is_some() { &ids[..] } else { &[] };
             let pointer_size = blob.pointer_size;
             let options = COptions { roots, pointer_size, unsorted: args.unsorted };
-            out.write_all(&btf::c_header(&btf, &options)?)
+            let named = || args.file.display().to_string();
+            btf::c_header(&btf, &options).with_context(named)?
         }
+        _ => Vec::new(),
     };
-    match written.and_then(|()| out.flush()) {
-        // Whoever reads has seen enough.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
-        Err(error) => Err(error.into()),
-        Ok(()) => Ok(ExitCode::SUCCESS),
-    }
+    input::print(|out| match args.format {
+        Format::Raw => write_raw(&btf, &ids, out),
+        Format::Json => btf::json(&btf, types(&btf, &ids), out).and_then(|()| writeln!(out)),
+        Format::C => out.write_all(&header),
+    })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The types to print: all of its own, or those of a name, the base's included.

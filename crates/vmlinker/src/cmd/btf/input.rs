@@ -2,6 +2,7 @@
 //! `/sys/kernel/btf`.
 
 use std::fs;
+use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write, stdout};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
@@ -49,5 +50,16 @@ impl Blob {
             None => btf::Btf::parse(&self.bytes),
         };
         parsed.with_context(|| format!("{}: .BTF", self.path.display()))
+    }
+}
+
+/// Prints what `write` writes. Whoever reads may stop reading when they have seen enough.
+pub fn print(
+    write: impl FnOnce(&mut BufWriter<StdoutLock<'static>>) -> io::Result<()>,
+) -> anyhow::Result<()> {
+    let mut out = BufWriter::new(stdout().lock());
+    match write(&mut out).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("standard output"),
     }
 }
