@@ -274,10 +274,12 @@ struct Chunk {
     characters: [bool; 256],
     /// How often each pair occurs. Those that reach over the end of a name are counted but not used.
     counts: Vec<i32>,
-    /// For each gathered pair of characters one more than its index in `gathered`, else 0.
+    /// For each gathered pair of characters its slot, counted from 1; 0 for all other pairs.
     slots: Vec<u16>,
-    /// Positions of the gathered pairs, ascending.
-    gathered: Vec<Vec<u32>>,
+    /// Where in `gathered` the positions of each slot begin, from slot 1 on, and where the last end.
+    bounds: Vec<u32>,
+    /// Positions of the gathered pairs, ascending within a slot.
+    gathered: Vec<u32>,
     /// For each token where it was made, ascending.
     made: Vec<Vec<u32>>,
 }
@@ -303,27 +305,44 @@ impl Chunk {
             characters[index & 0xff] |= count > 0;
         }
         let (slots, made) = (vec![0; PAIRS], vec![Vec::new(); 256]);
-        Chunk { first: 0, text, starts, characters, counts, slots, gathered: Vec::new(), made }
+        let (bounds, gathered) = (Vec::new(), Vec::new());
+        Chunk { first: 0, text, starts, characters, counts, slots, bounds, gathered, made }
     }
 
     /// Gathers the positions of those of `pairs` that consist of characters.
+    ///
+    /// Whether a byte begins such a pair is as good as random, so the loop does not branch on it: every
+    /// position is written to the next place of its slot, and slot 0, which is for all other pairs,
+    /// stays at its one place.
     fn gather(&mut self, pairs: &[Pair]) {
         self.slots.fill(0);
-        self.gathered.clear();
+        let mut next = vec![0u32];
+        let mut end = 1;
+        self.bounds.clear();
         for &pair in pairs {
             let (first, second) = pair.halves();
             if self.characters[usize::from(first)] && self.characters[usize::from(second)] {
-                let count = self.counts[usize::from(pair.0)].max(0) as usize;
-                self.gathered.push(Vec::with_capacity(count));
-                self.slots[usize::from(pair.0)] = self.gathered.len() as u16;
+                self.slots[usize::from(pair.0)] = next.len() as u16;
+                next.push(end);
+                self.bounds.push(end);
+                end += self.counts[usize::from(pair.0)].max(0) as u32;
             }
         }
+        self.bounds.push(end);
+        self.gathered.clear();
+        self.gathered.resize(end as usize, 0);
         for (position, bytes) in self.text.windows(2).enumerate() {
             let slot = self.slots[usize::from(Pair::new(bytes[0], bytes[1]).0)];
-            if slot != 0 {
-                self.gathered[usize::from(slot) - 1].push(position as u32);
-            }
+            let place = &mut next[usize::from(slot)];
+            self.gathered[*place as usize] = position as u32;
+            *place += u32::from(slot != 0);
         }
+    }
+
+    /// The gathered positions of a slot other than 0.
+    fn gathered_of(&self, slot: u16) -> std::ops::Range<usize> {
+        let slot = usize::from(slot);
+        self.bounds[slot - 1] as usize..self.bounds[slot] as usize
     }
 
     /// Replaces every occurrence of a pair, in ascending order, and keeps the counts right.
@@ -334,9 +353,10 @@ impl Chunk {
         let mut made = Vec::with_capacity(expected);
         let (firsts, seconds) = (&self.made[usize::from(first)], &self.made[usize::from(second)]);
         let by_first = !firsts.is_empty() && (seconds.is_empty() || firsts.len() <= seconds.len());
+        let range = if slot == 0 { 0..0 } else { self.gathered_of(slot) };
         let site = Site { text: &mut self.text, counts: &mut self.counts, merge, first, second };
         if slot != 0 {
-            site.visit(self.gathered[usize::from(slot) - 1].iter().copied(), &mut made);
+            site.visit(self.gathered[range].iter().copied(), &mut made);
         } else if by_first {
             site.visit(firsts.iter().copied(), &mut made);
         } else {
@@ -430,3 +450,6 @@ impl Site<'_, '_> {
         self.counts[usize::from(Pair::new(first, second).0)] += change;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,7 +39,7 @@ pub fn read(elf: &Elf<'_>) -> Result<Vec<KernelSymbol>, Error> {
     let tables = Tables::find(elf)?;
     let count = tables.required("kallsyms_num_syms")?.u32(0)? as usize;
     let names = read_names(&tables, count)?;
-    let addresses = read_addresses(&tables, &names)?;
+    let addresses = read_addresses(&tables, names.len())?;
     let symbols = names.into_iter().zip(addresses);
     Ok(symbols.map(|((kind, name), addr)| KernelSymbol { addr, kind, name }).collect())
 }
@@ -106,8 +106,6 @@ impl<'data> Table<'_, 'data> {
 struct Tables<'e, 'data> {
     elf: &'e Elf<'data>,
     found: HashMap<&'static str, Table<'e, 'data>>,
-    /// Addresses of the symbols that tell two forms apart.
-    marks: HashMap<&'static [u8], u64>,
 }
 
 const LABELS: [&str; 8] = [
@@ -121,28 +119,20 @@ const LABELS: [&str; 8] = [
     "kallsyms_token_index",
 ];
 
-/// Symbols of code that every kernel has.
-const MARKS: [&[u8]; 3] = [b"_text", b"_stext", b"_etext"];
-
 impl<'e, 'data> Tables<'e, 'data> {
     fn find(elf: &'e Elf<'data>) -> Result<Self, Error> {
-        let (mut found, mut marks) = (HashMap::new(), HashMap::new());
+        let mut found = HashMap::new();
         for symbol in elf.symbols()? {
-            if let Some(&mark) = MARKS.iter().find(|mark| **mark == symbol.name) {
-                marks.entry(mark).or_insert(symbol.value);
-            }
             let Some(&label) = LABELS.iter().find(|label| label.as_bytes() == symbol.name) else {
                 continue;
             };
-            if symbol.place == Place::Undefined {
-                continue;
-            }
-            let Some((section, offset)) = elf.locate(symbol.value, 1) else { continue };
-            let into = (offset - section.offset) as usize;
+            let Place::Section(index) = symbol.place else { continue };
+            let Some(section) = elf.sections().get(index as usize) else { continue };
+            let into = symbol.value.wrapping_sub(section.addr) as usize;
             let bytes = elf.bytes(section)?.get(into..).unwrap_or_default();
             found.insert(label, Table { elf, label, addr: symbol.value, bytes });
         }
-        Ok(Tables { elf, found, marks })
+        Ok(Tables { elf, found })
     }
 
     fn get(&self, label: &'static str) -> Option<&Table<'e, 'data>> {
@@ -195,8 +185,7 @@ fn read_names(tables: &Tables<'_, '_>, count: usize) -> Result<Vec<(u8, Vec<u8>)
     Ok(names)
 }
 
-fn read_addresses(tables: &Tables<'_, '_>, names: &[(u8, Vec<u8>)]) -> Result<Vec<u64>, Error> {
-    let count = names.len();
+fn read_addresses(tables: &Tables<'_, '_>, count: usize) -> Result<Vec<u64>, Error> {
     if let Some(table) = tables.get("kallsyms_addresses") {
         let size = tables.elf.class().address_size() as usize;
         let relocated = relocated_words(tables.elf, table.addr, (count * size) as u64)?;
@@ -214,7 +203,7 @@ fn read_addresses(tables: &Tables<'_, '_>, names: &[(u8, Vec<u8>)]) -> Result<Ve
             let stored = base.address(0)?;
             from_base(&offsets, relocated.get(&base.addr).copied().unwrap_or(stored))
         }
-        None => from_place(tables, table.addr, &offsets, names),
+        None => from_place(tables.elf.class(), table.addr, &offsets),
     };
     if tables.elf.class() == Class::Elf32 {
         addresses.iter_mut().for_each(|addr| *addr &= u64::from(u32::MAX));
@@ -269,22 +258,19 @@ fn from_base(offsets: &[u32], base: u64) -> Vec<u64> {
     offsets.iter().map(addr).collect()
 }
 
-/// Distances from the place in all 64-bit kernels, and in a 32-bit one if a symbol known from the symbol
-/// table then has its address.
-fn from_place(
-    tables: &Tables<'_, '_>,
-    table: u64,
-    offsets: &[u32],
-    names: &[(u8, Vec<u8>)],
-) -> Vec<u64> {
-    let by_place = |index: usize, offset: u32| {
+/// Distances from the place in all 64-bit kernels and in relocatable 32-bit ones, else addresses. Addresses
+/// never fall from one symbol to the next; distances do wherever two symbols have the same address.
+fn from_place(class: Class, table: u64, offsets: &[u32]) -> Vec<u64> {
+    let is_low = class == Class::Elf32 && offsets.is_sorted();
+    let addr = |(index, &offset): (usize, &u32)| {
         let place = table.wrapping_add(4 * index as u64);
-        place.wrapping_add(i64::from(offset as i32) as u64)
+        match is_low {
+            true => offset.into(),
+            false => place.wrapping_add(i64::from(offset as i32) as u64),
+        }
     };
-    let is_low = tables.elf.class() == Class::Elf32
-        && names.iter().zip(offsets).any(|((_, name), &offset)| {
-            tables.marks.get(name.as_slice()) == Some(&u64::from(offset))
-        });
-    let addr = |(index, &offset)| if is_low { u64::from(offset) } else { by_place(index, offset) };
     offsets.iter().enumerate().map(addr).collect()
 }
+
+#[cfg(test)]
+mod tests;
