@@ -44,7 +44,7 @@ pub fn run(args: &Args) -> Result<()> {
     kernel.build()?;
     record::record(&kernel)?;
     headline("vmlinker, built for release");
-    let vmlinker = workspace::vmlinker()?;
+    let vmlinker = workspace::release("vmlinker")?;
 
     let out = peer_tests::cache().join("demo");
     fs::create_dir_all(&out).with_context(|| out.display().to_string())?;

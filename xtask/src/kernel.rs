@@ -135,7 +135,7 @@ impl Kernel {
         let wanted = Wanted::parse(self.recipe.fragments)?;
         let stamp = self.stamp()?;
         let stamped = fs::read_to_string(self.directory.join(STAMP)).is_ok_and(|old| old == stamp);
-        if stamped && !self.own {
+        if stamped && !self.own && self.complete() {
             self.say("is in the cache");
         } else if self.adoptable(&wanted) {
             fs::write(self.directory.join(STAMP), &stamp)?;
@@ -167,9 +167,15 @@ impl Kernel {
         let there = |file: &str| self.directory.join(file).exists();
         !there(STAMP)
             && !there(CONFIGURED)
-            && there("vmlinux")
-            && there("System.map")
             && wanted.check(&self.directory.join(".config")).is_ok()
+            && self.complete()
+    }
+
+    /// Whether everything that the build makes last is there.
+    fn complete(&self) -> bool {
+        let made = |file: &str| self.directory.join(file).exists();
+        made("vmlinux")
+            && made("System.map")
             && self.modules().is_some_and(|modules| modules.iter().all(|module| module.exists()))
     }
 

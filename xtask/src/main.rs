@@ -4,6 +4,7 @@
 //! time they find it in the cache.
 
 mod apt;
+mod bench;
 mod checks;
 mod config;
 mod demo;
@@ -40,6 +41,8 @@ enum Task {
     Demo(demo::Args),
     /// Run every check and every test.
     Test(test::Args),
+    /// Measure vmlinker beside the tools whose place it takes, and write docs/bench.
+    Bench(bench::Args),
     /// Install and fetch what is missing. The other commands do this themselves.
     Setup {
         /// What the machine is to be prepared for.
@@ -57,6 +60,9 @@ enum Task {
         #[arg(long)]
         quiet: bool,
     },
+    /// vmlinker's side of the benchmark of kallsyms, as a process of its own.
+    #[command(hide = true)]
+    BenchKallsyms(bench::Convert),
     /// Write the record of the link call that Kbuild makes.
     #[command(hide = true)]
     RecordCall {
@@ -70,6 +76,8 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Task::Demo(args) => demo::run(&args),
         Task::Test(args) => test::run(&args),
+        Task::Bench(args) => bench::run(&args),
+        Task::BenchKallsyms(args) => bench::convert(&args),
         Task::RecordCall { words } => record::write(&words),
         Task::Setup { purpose } => setup::run(purpose),
         Task::Kernel { name, tree, quiet } => kernel_task(&name, tree, quiet),

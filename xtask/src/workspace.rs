@@ -1,10 +1,10 @@
-//! This checkout: where it is, and its own program.
+//! This checkout: where it is, and its own programs.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::process;
 
@@ -23,13 +23,13 @@ pub fn cargo() -> Command {
     cargo
 }
 
-/// Builds vmlinker as it is released, and returns the program.
-pub fn vmlinker() -> Result<PathBuf> {
-    process::run(cargo().args(["build", "--quiet", "--release", "--package", "vmlinker"]))?;
+/// Builds a program of the workspace as it is released, and returns where it is.
+pub fn release(package: &str) -> Result<PathBuf> {
+    process::run(cargo().args(["build", "--quiet", "--release", "--package", package]))?;
     let xtask = std::env::current_exe()?;
-    // target/PROFILE/xtask beside target/release/vmlinker.
+    // target/PROFILE/xtask beside target/release/PACKAGE.
     let target = xtask.ancestors().nth(2).context("xtask does not lie in a target directory")?;
-    let program = target.join("release/vmlinker");
-    program.exists().then_some(&program).with_context(|| format!("no {}", program.display()))?;
+    let program = target.join("release").join(package);
+    ensure!(program.exists(), "no {}", program.display());
     Ok(program)
 }
