@@ -82,14 +82,17 @@ pub struct Stage<'a> {
 /// They make the same of the same again, so one case asks them once: the runs of a case differ only from
 /// the swapped step on.
 #[derive(Default)]
-pub struct Memo(RefCell<HashMap<(String, Vec<Vec<u8>>), Vec<u8>>>);
+pub struct Memo(RefCell<HashMap<Made, Vec<u8>>>);
+
+/// What is made, and the contents of the files that it is made of.
+type Made = (String, Vec<Vec<u8>>);
 
 impl Memo {
     /// Writes `out`, which `make` makes of nothing but `what` and `inputs`.
     pub fn file(&self, what: &str, inputs: &[&Path], out: &Path, make: impl FnOnce()) {
         let read =
             |path: &Path| fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        let key = (what.to_owned(), inputs.iter().map(|path| read(path)).collect());
+        let key: Made = (what.to_owned(), inputs.iter().map(|path| read(path)).collect());
         let known = self.0.borrow().get(&key).cloned();
         if let Some(known) = known {
             fs::write(out, known).unwrap();
