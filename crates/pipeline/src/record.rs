@@ -70,7 +70,7 @@ impl Record {
         let path = dir.join(RECORD);
         if !path.exists() {
             return Err(Error::file(&path, "no link has been recorded in this tree")
-                .advise("build it once with vmlinker installed: vmlinker install SRCTREE; make"));
+                .advise("link it once with vmlinker (vmlinker install SRCTREE; make) or see: vmlinker record --help"));
         }
         let text = files::read_text(&path)?;
         let mut record: Record = serde_json::from_str(&text)

@@ -22,6 +22,7 @@ struct Cli {
 enum Command {
     Plan(cmd::plan::Args),
     Link(cmd::link::Args),
+    Record(cmd::record::Args),
     Relink(cmd::relink::Args),
     /// Puts vmlinker into a kernel tree, in the place of scripts/link-vmlinux.sh.
     Install(cmd::install::Args),
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Plan(args) => cmd::plan::run(args),
         Command::Link(args) => cmd::link::run(args),
+        Command::Record(args) => cmd::record::run(args),
         Command::Relink(args) => cmd::relink::run(args),
         Command::Install(args) => cmd::install::install(args),
         Command::Uninstall(args) => cmd::install::uninstall(args),

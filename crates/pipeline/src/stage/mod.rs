@@ -128,11 +128,7 @@ impl<'a> Stage<'a> {
         }
         let start = Instant::now();
         let result = self.execute(step).map_err(|error| error.in_step(name));
-        let engine = match step.action {
-            Action::Ld { .. } => "linker".to_string(),
-            _ => step.engine.to_string(),
-        };
-        self.timeline.push(step.verb(), step.output(), &engine, start);
+        self.timeline.push(step.verb(), step.output(), step.engine_name(), start);
         result
     }
 

@@ -153,7 +153,7 @@ impl Stage<'_> {
             Ok(sorttable::sort(elf, &options)?)
         })?;
         if let Some(complaint) = &sorted.complaint {
-            eprintln!("{complaint}");
+            eprintln!("{complaint}: {image}");
         }
         files::patch(&self.path(image), &sorted.patches)
     }
@@ -164,11 +164,8 @@ impl Stage<'_> {
             return Ok(None);
         }
         let listed = sysmap::nm_sizes(elf, self.nm_flavor())?;
-        let functions =
-            listed.iter().filter(|entry| matches!(entry.entry.kind, b't' | b'T' | b'W'));
-        let functions =
-            functions.map(|entry| sorttable::Function { addr: entry.entry.addr, size: entry.size });
-        Ok(Some(sorttable::Functions::new(functions.collect())))
+        let rows: Vec<_> = listed.into_iter().map(row).collect();
+        Ok(Some(sorttable::Functions::from_rows(&rows)))
     }
 
     /// What an object must say of itself to link with this kernel.
@@ -192,3 +189,13 @@ impl Stage<'_> {
 
 /// Whatever a core complains of; the edge adds the file's name.
 type Fault<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// A line of `nm -S` as sorttable takes it.
+fn row<'a>(sized: sysmap::SizedEntry<'a>) -> sorttable::Row<'a> {
+    sorttable::Row {
+        addr: (!sized.entry.is_undefined()).then_some(sized.entry.addr),
+        size: sized.size,
+        kind: sized.entry.kind,
+        name: sized.entry.name,
+    }
+}

@@ -81,8 +81,8 @@ fn make(args: &Args, map: &Path) -> anyhow::Result<Vec<u8>> {
         lto_clang: args.lto_clang,
         pc_relative: args.pc_relative,
     };
-    let (tables, warnings) = Tables::build(&entries, &dialect, &options).with_context(context)?;
-    print(&warnings);
+    print(&kallsyms::warnings(&entries, &dialect));
+    let (tables, _) = Tables::build(&entries, &dialect, &options).with_context(context)?;
     match &args.object {
         None => Ok(tables.to_asm()),
         Some(template) => {

@@ -17,21 +17,20 @@ pub struct Args {
     words: Vec<String>,
 }
 
-/// What the dependency file names when no installed script says otherwise.
-const SCRIPT: &str = "scripts/link-vmlinux.sh";
-
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let jobs = Jobs::from_env();
     let dir = std::env::current_dir()?;
     let var = |name: &str| std::env::var(name).ok();
+    let srctree = var("srctree").unwrap_or_else(|| ".".to_string());
     if args.words == ["clean"] {
-        let srctree = var("srctree").unwrap_or_else(|| ".".to_string());
         pipeline::clean(&dir, dir.join(srctree).as_path())?;
         return Ok(ExitCode::SUCCESS);
     }
     pipeline::watch_signals()?;
-    let script = var("VMLINKER_SCRIPT").unwrap_or_else(|| SCRIPT.to_string());
+    // What make's dependency file names: the installed script, or the kernel's own.
+    let script = var("VMLINKER_SCRIPT");
+    let script = script.unwrap_or_else(|| format!("{srctree}/scripts/link-vmlinux.sh"));
     let call = Call::new(&script, &args.words, &dir, var)?;
     let flags = StageFlags::from_env()?;
     let tree = Tree::open(&dir, &call.srctree())?;

@@ -5,6 +5,7 @@ pub mod install;
 pub mod kallsyms;
 pub mod link;
 pub mod plan;
+pub mod record;
 pub mod relink;
 pub mod resolve_btfids;
 pub mod sorttable;
