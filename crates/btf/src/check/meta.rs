@@ -11,11 +11,7 @@ const INFO_MASK: u32 = 0x9f00_ffff;
 const INT_MASK: u32 = 0x0fff_ffff;
 
 /// Checks a type without looking at what it refers to.
-pub(super) fn check(
-    btf: &Btf<'_>,
-    ty: &Type<'_>,
-    options: &CheckOptions,
-) -> Result<(), Rule> {
+pub(super) fn check(btf: &Btf<'_>, ty: &Type<'_>, options: &CheckOptions) -> Result<(), Rule> {
     if !options.wide_info && ty.info & !INFO_MASK != 0 {
         return Err(Rule::Info(ty.info));
     }

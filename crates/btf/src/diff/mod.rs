@@ -21,6 +21,9 @@ use std::fmt;
 use crate::{Btf, Def, Error, TypeId};
 use same::Graph;
 
+/// Bytes of text for one blob, beyond which lines are left out.
+const MAX_TEXT: usize = 256 << 20;
+
 /// What kind of thing differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Section {
@@ -124,9 +127,13 @@ impl<'a, 'd> Side<'a, 'd> {
     /// What the types of unequal classes say.
     fn places(&self, classes: &[u32], differs: &impl Fn(&u32) -> bool) -> Places {
         let mut places = Places::new();
+        let mut left = MAX_TEXT;
         for (id, def) in self.unequal(classes, differs) {
-            let key = (section(def), text::title(self.btf, id, def));
-            places.entry(key).or_default().push(text::lines(self.btf, def));
+            let title = text::title(self.btf, id, def);
+            let lines = if left > 0 { text::lines(self.btf, def) } else { vec!["...".to_owned()] };
+            let len = lines.iter().map(String::len).sum::<usize>() + title.len();
+            left = left.saturating_sub(len);
+            places.entry((section(def), title)).or_default().push(lines);
         }
         for lines in places.values_mut() {
             lines.sort_unstable();

@@ -126,3 +126,19 @@ fn blobs_without_meaning_are_refused() {
     let refused = diff(&btf, &btf).unwrap_err().to_string();
     assert_eq!(refused, "0x18: type 9 does not exist, the last one is 1");
 }
+
+#[test]
+fn texts_of_circles_and_of_types_that_unfold_are_cut() {
+    // An array that is its own index, and anonymous structures that hold the next one eight times.
+    let array = |elem| Def::Array(crate::Array { elem: TypeId(elem), index: TypeId(1), nelems: 2 });
+    assert!(!found(&[array(1), INT], &[array(2), INT]).is_empty());
+    let unfold = |size| {
+        let holds = |next| composite(b"", 8, &[(&b"m"[..], next, 0); 8]);
+        let mut defs: Vec<Def<'_>> = (2..40).map(holds).collect();
+        defs.push(composite(b"", size, &[]));
+        defs.push(composite(b"top", 8, &[(b"m", 1, 0)]));
+        defs
+    };
+    let report = found(&unfold(8), &unfold(16));
+    assert!(!report.is_empty() && report.iter().all(|text| text.len() < 100_000));
+}

@@ -4,12 +4,14 @@
 //! Types with a name are named, the others written out. So the text of a structure changes where the
 //! structure changes, and not wherever anything behind a pointer does.
 
-use crate::{Btf, Def, NamedMember, TypeId};
+use crate::{Btf, Def, NamedMember, TypeId, VarSecinfo};
 
 /// How far types without a name are written out.
 const MAX_DEPTH: u32 = 24;
-/// Longest text of one type in bytes.
-const MAX_LEN: usize = 16 << 10;
+/// Longest text of one line in bytes, and of all lines of one type; what is longer is cut. Only the report
+/// is shorter then: what differs is not decided by text.
+const MAX_LINE: usize = 8 << 10;
+const MAX_LINES: usize = 1 << 20;
 
 /// The text of a type, for example `*const struct page`.
 pub(super) fn type_text(btf: &Btf<'_>, id: TypeId) -> String {
@@ -66,13 +68,18 @@ pub(super) fn lines(btf: &Btf<'_>, def: &Def<'_>) -> Vec<String> {
         Def::Float(_, size) => vec![format!("floating point, size {size}")],
         Def::Composite(composite) => {
             let mut lines = vec![format!("size {}", composite.size)];
-            lines.extend(composite.members.iter().map(|member| member_text(btf, member, 0)));
+            let member = |member| {
+                let mut out = String::new();
+                write_member(btf, member, &mut out, 0);
+                out
+            };
+            lines.extend(cut(composite.members.iter().map(member)));
             lines
         }
         Def::Enum(values) => {
             let sign = if values.signed { "signed" } else { "unsigned" };
             let mut lines = vec![format!("size {}, {sign}", values.size)];
-            lines.extend(values.values.iter().map(|value| value_text(values.signed, *value)));
+            lines.extend(cut(values.values.iter().map(|value| value_text(values.signed, *value))));
             lines
         }
         Def::Typedef(_, target) => vec![ty(*target)],
@@ -84,11 +91,12 @@ pub(super) fn lines(btf: &Btf<'_>, def: &Def<'_>) -> Vec<String> {
         }
         Def::Datasec(_, size, vars) => {
             let mut lines = vec![format!("size {size}")];
-            for var in vars {
+            let var = |var: &VarSecinfo| {
                 let target = btf.get(var.ty).and_then(|ty| Def::read(btf, &ty).ok()?);
-                let named = target.map_or(ty(var.ty), |def| title(btf, var.ty, &def));
-                lines.push(format!("at {}, size {}: {named}", var.offset, var.size));
-            }
+                let named = target.map_or_else(|| ty(var.ty), |def| title(btf, var.ty, &def));
+                format!("at {}, size {}: {named}", var.offset, var.size)
+            };
+            lines.extend(cut(vars.iter().map(var)));
             lines
         }
         _ => vec![],
@@ -100,23 +108,43 @@ fn value_text(signed: bool, (name, value): (&[u8], i64)) -> String {
     format!("{} = {number}", name_text(name))
 }
 
-fn member_text(btf: &Btf<'_>, member: &NamedMember<'_>, depth: u32) -> String {
-    let mut out = format!("bit {}", member.bit_offset);
+fn write_member(btf: &Btf<'_>, member: &NamedMember<'_>, out: &mut String, depth: u32) {
+    *out += &format!("bit {}", member.bit_offset);
     if member.bitfield_size != 0 {
-        out += &format!(", {} bits", member.bitfield_size);
+        *out += &format!(", {} bits", member.bitfield_size);
     }
-    out += ": ";
+    *out += ": ";
     if !member.name.is_empty() {
-        out += &name_text(member.name);
-        out += ": ";
+        *out += &name_text(member.name);
+        *out += ": ";
     }
-    write_type(btf, member.ty, &mut out, depth + 1);
-    out
+    write_type(btf, member.ty, out, depth + 1);
+}
+
+/// The lines as far as they fit; `...` stands for the rest.
+fn cut(lines: impl Iterator<Item = String>) -> Vec<String> {
+    let (mut kept, mut len) = (Vec::new(), 0);
+    for line in lines {
+        len += line.len();
+        if len > MAX_LINES {
+            kept.push("...".to_owned());
+            break;
+        }
+        kept.push(line);
+    }
+    kept
+}
+
+/// Whether there is room for more in a line; puts `...` at its end if not.
+fn room(out: &mut String) -> bool {
+    if out.len() > MAX_LINE {
+        *out += "...";
+    }
+    out.len() <= MAX_LINE
 }
 
 fn write_type(btf: &Btf<'_>, id: TypeId, out: &mut String, depth: u32) {
-    if depth > MAX_DEPTH || out.len() > MAX_LEN {
-        *out += "...";
+    if depth > MAX_DEPTH || !room(out) {
         return;
     }
     let Some(def) = btf.get(id).and_then(|ty| Def::read(btf, &ty).ok()) else {
@@ -141,8 +169,8 @@ fn write_type(btf: &Btf<'_>, id: TypeId, out: &mut String, depth: u32) {
             prefix(&format!("{what}(\"{}\") ", name_text(value)), target);
         }
         Def::Array(array) => {
-            let index = type_text(btf, array.index);
-            prefix(&format!("[{} by {index}]", array.nelems), array.elem);
+            prefix(&format!("[{} by ", array.nelems), array.index);
+            prefix("]", array.elem);
         }
         Def::Composite(composite) => {
             *out += if composite.is_union { "union" } else { "struct" };
@@ -154,7 +182,10 @@ fn write_type(btf: &Btf<'_>, id: TypeId, out: &mut String, depth: u32) {
             *out += &format!(" {{ size {}", composite.size);
             for member in &composite.members {
                 *out += "; ";
-                *out += &member_text(btf, member, depth);
+                write_member(btf, member, out, depth);
+                if !room(out) {
+                    return;
+                }
             }
             *out += " }";
         }
@@ -169,6 +200,9 @@ fn write_type(btf: &Btf<'_>, id: TypeId, out: &mut String, depth: u32) {
             for value in &values.values {
                 *out += "; ";
                 *out += &value_text(values.signed, *value);
+                if !room(out) {
+                    return;
+                }
             }
             *out += " }";
         }
@@ -183,6 +217,9 @@ fn write_type(btf: &Btf<'_>, id: TypeId, out: &mut String, depth: u32) {
                 *out += &name_text(name);
                 *out += if name.is_empty() { "" } else { ": " };
                 write_type(btf, *ty, out, depth + 1);
+                if !room(out) {
+                    return;
+                }
             }
             *out += ") -> ";
             write_type(btf, result, out, depth + 1);
