@@ -62,8 +62,9 @@ fn our_answer(map: &[u8], dialect: &Dialect, options: &Options) -> Answer {
     let mut answer = || -> Result<Vec<u8>, Error> {
         let (entries, warnings) = parse_map(map, dialect)?;
         warnings.iter().for_each(|warning| messages.push_str(&format!("{warning}\n")));
-        let (tables, warnings) = Tables::build(&entries, dialect, options)?;
+        let warnings = kallsyms::warnings(&entries, dialect);
         warnings.iter().for_each(|warning| messages.push_str(&format!("{warning}\n")));
+        let (tables, _) = Tables::build(&entries, dialect, options)?;
         Ok(tables.to_asm())
     };
     match answer() {
@@ -109,11 +110,12 @@ impl Random {
 
 #[test]
 fn the_text_is_that_of_the_tool_on_the_lists_of_built_kernels() {
-    for (series, name) in [("6.1", "6.1-tiny"), ("6.12", "6.12-tiny"), ("7.3", "7.3-tiny")] {
+    // Each on its own kernel's list, and all on one that none but 6.12 made.
+    let own = SERIES.map(|series| (series, format!("{series}-tiny")));
+    let shared = ["6.1", "7.3"].map(|series| (series, "6.12-tiny".to_owned()));
+    for (series, name) in own.iter().chain(&shared) {
         let map = fs::read(symbol_list(&kernel(name))).unwrap();
-        for other in SERIES {
-            compare(other, &map, &format!("on the list of {series}"));
-        }
+        compare(series, &map, &format!("on the list of {name}"));
     }
 }
 
@@ -176,6 +178,10 @@ fn perturbed_maps_are_read_as_the_tool_reads_them() {
         map.extend_from_slice(b"ffffffff81000010 T _etext\n");
         if round % 3 == 0 {
             map.truncate(map.len() - random.below(60));
+            // Of such a line the tool reads on in what its buffer held before.
+            if map.ends_with(b" ") {
+                map.pop();
+            }
         }
         for series in SERIES {
             compare(series, &map, &format!("on perturbed map {round}"));
@@ -188,6 +194,10 @@ fn compare_links(arch: &str, linkers: &[Linker]) {
     let image = cross::image(arch);
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
+    // An object with local symbols gives its file name to the linked symbol table: both have the same.
+    for folder in ["peer", "ours"] {
+        fs::create_dir(at(folder)).unwrap();
+    }
     let nm = image.nm().arg("-n").arg(image.raw()).output().unwrap().stdout;
     let map: Vec<u8> = nm
         .split_inclusive(|&byte| byte == b'\n')
@@ -202,17 +212,18 @@ fn compare_links(arch: &str, linkers: &[Linker]) {
             let (entries, _) = parse_map(&map, &dialect).unwrap();
             let Ok((tables, _)) = Tables::build(&entries, &dialect, &options) else { continue };
             fs::write(at("k.S"), tables.to_asm()).unwrap();
-            image.assemble(&at("k.S"), &at("peer.o"));
-            fs::write(at("ours.o"), tables.to_object(&header).unwrap()).unwrap();
+            image.assemble(&at("k.S"), &at("peer/kallsyms.o"));
+            fs::write(at("ours/kallsyms.o"), tables.to_object(&header).unwrap()).unwrap();
             for &linker in linkers {
                 for debug in [Debug::Keep, Debug::Strip] {
-                    image.link(&[&at("peer.o")], &at("peer"), linker, debug);
-                    image.link(&[&at("ours.o")], &at("ours"), linker, debug);
-                    let same = fs::read(at("peer")).unwrap() == fs::read(at("ours")).unwrap();
+                    image.link(&[&at("peer/kallsyms.o")], &at("peer/vmlinux"), linker, debug);
+                    image.link(&[&at("ours/kallsyms.o")], &at("ours/vmlinux"), linker, debug);
+                    let same = fs::read(at("peer/vmlinux")).unwrap()
+                        == fs::read(at("ours/vmlinux")).unwrap();
                     assert!(same, "{arch} {series} {args:?} {linker:?} {debug:?}");
                 }
             }
-            let linked = fs::read(at("ours")).unwrap();
+            let linked = fs::read(at("ours/vmlinux")).unwrap();
             let found = reader::read(&Elf::parse(&linked).unwrap()).unwrap();
             assert_eq!(found.len(), tables.symbols().len(), "{arch} {series} {args:?}");
         }

@@ -53,4 +53,5 @@ pub use compress::Tokens;
 pub use dialect::{Accepts, Addressing, Dialect, Ignored};
 pub use error::{Error, Warning};
 pub use map::parse_map;
+pub use select::warnings;
 pub use tables::{Options, Symbol, Tables};

@@ -18,7 +18,6 @@ pub(crate) struct Selected<'a> {
     pub symbols: Vec<Symbol<'a>>,
     /// The address of `_text`; 0 if the list has none.
     pub text: u64,
-    pub warnings: Vec<Warning>,
 }
 
 /// Addresses from `start` to `end`, both included.
@@ -65,6 +64,14 @@ impl Ranges {
     }
 }
 
+/// What the tool says of the list: which names are too long to be kept. [`crate::Tables::build`] gives
+/// the same with its tables; this is for when there are none.
+pub fn warnings(entries: &[Entry<'_>], dialect: &Dialect) -> Vec<Warning> {
+    let limit = dialect.name_limit;
+    let too_long = entries.iter().filter(|entry| entry.name.len() >= limit);
+    too_long.map(|entry| Warning::NameTooLong { name: entry.name.to_vec(), limit }).collect()
+}
+
 /// Applies the rules of `dialect` to the list.
 pub(crate) fn select<'a>(
     entries: &[Entry<'a>],
@@ -73,14 +80,12 @@ pub(crate) fn select<'a>(
 ) -> Result<Selected<'a>, Error> {
     let mut symbols = Vec::with_capacity(entries.len());
     let mut ranges = Ranges::new();
-    let (mut text, mut warnings) = (0, Vec::new());
+    let mut text = 0;
     for (index, entry) in entries.iter().enumerate() {
         if entry.kind == 0 || entry.name.contains(&0) {
             return Err(Error::ZeroByte { index });
         }
         if entry.name.len() >= dialect.name_limit {
-            let name = entry.name.to_vec();
-            warnings.push(Warning::NameTooLong { name, limit: dialect.name_limit });
             continue;
         }
         if entry.name == b"_text" {
@@ -105,7 +110,7 @@ pub(crate) fn select<'a>(
         }
     }
     sort_by_address(&mut symbols);
-    Ok(Selected { symbols, text, warnings })
+    Ok(Selected { symbols, text })
 }
 
 fn is_ignored(entry: &Entry<'_>, dialect: &Dialect) -> bool {
@@ -238,8 +243,9 @@ mod tests {
                 "Symbol {name} too long for kallsyms ({len} >= 512).\n\
                  Please increase KSYM_NAME_LEN both in kernel and kallsyms.c"
             );
-            let warnings: Vec<_> = selected.warnings.iter().map(Warning::to_string).collect();
-            assert_eq!(warnings, if kept { vec![] } else { vec![text] });
+            let found: Vec<_> =
+                warnings(&entries, &like_6_12()).iter().map(Warning::to_string).collect();
+            assert_eq!(found, if kept { vec![] } else { vec![text] });
         }
     }
 

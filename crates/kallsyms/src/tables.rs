@@ -3,7 +3,7 @@
 use sysmap::Entry;
 
 use crate::compress::{Compressed, Tokens, compress};
-use crate::select::select;
+use crate::select::{select, warnings};
 use crate::{Addressing, Dialect, Error, Warning, by_name};
 
 /// What the kernel's configuration chooses: the tool's command line.
@@ -140,9 +140,8 @@ impl<'a> Tables<'a> {
             true => by_name::order_by_name(&symbols, cut.then_some(dialect.lto_suffix.as_slice())),
             false => Vec::new(),
         };
-        let dialect = dialect.clone();
         let tables = Tables {
-            dialect,
+            dialect: dialect.clone(),
             form,
             symbols,
             text,
@@ -153,7 +152,7 @@ impl<'a> Tables<'a> {
             tokens,
             seqs,
         };
-        Ok((tables, selected.warnings))
+        Ok((tables, warnings(entries, dialect)))
     }
 
     /// The symbols in the order of the tables.
