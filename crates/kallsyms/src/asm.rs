@@ -50,7 +50,7 @@ impl Tables<'_> {
                     put(out, format_args!("\t.long\t{marker}\n"));
                 }
             }
-            Table::TokenTable => {
+            Table::Tokens => {
                 for expansion in &self.tokens.expansions {
                     out.extend_from_slice(b"\t.asciz\t\"");
                     out.extend_from_slice(expansion);

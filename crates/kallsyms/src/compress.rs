@@ -28,9 +28,9 @@
 //!
 //! # The cost
 //! Each replacement shortens a name by one, so there are fewer replacements than bytes, and each costs
-//! a few accesses in ascending order. The kernel's own tool instead scans every name for every token.
-//! For 186,009 names (4.8 MB) it is 2.6 million replacements against 0.6 thousand million bytes
-//! scanned. Memory: the text, and four bytes for each gathered position.
+//! a few accesses in ascending order. On a list of 186,009 names (4.0 MB) there are 191 tokens, 1.9
+//! million replacements, 3.7 million positions visited, and 3 scans of the text; the kernel's own tool
+//! scans all names for each of the 191. Memory: the text, and four bytes for each position.
 //!
 //! # Why any number of threads gives the same bytes
 //! The names do not touch each other, so a chunk is replaced without looking at the others. The only

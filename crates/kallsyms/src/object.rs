@@ -95,7 +95,7 @@ impl<'t> Object<'t> {
             Table::NumSyms => self.put_u32(tables.symbols.len() as u32),
             Table::Names => self.bytes.extend_from_slice(&tables.names),
             Table::Markers => tables.markers.iter().for_each(|&marker| self.put_u32(marker)),
-            Table::TokenTable => {
+            Table::Tokens => {
                 for expansion in &tables.tokens.expansions {
                     self.bytes.extend_from_slice(expansion);
                     self.bytes.push(0);

@@ -77,7 +77,7 @@ pub(crate) enum Table {
     NumSyms,
     Names,
     Markers,
-    TokenTable,
+    Tokens,
     TokenIndex,
     SeqsOfNames,
 }
@@ -92,7 +92,7 @@ impl Table {
             Table::NumSyms => "kallsyms_num_syms",
             Table::Names => "kallsyms_names",
             Table::Markers => "kallsyms_markers",
-            Table::TokenTable => "kallsyms_token_table",
+            Table::Tokens => "kallsyms_token_table",
             Table::TokenIndex => "kallsyms_token_index",
             Table::SeqsOfNames => "kallsyms_seqs_of_names",
         }
@@ -100,7 +100,7 @@ impl Table {
 
     /// Whether its symbol has a size in the dialects that give sizes.
     pub(crate) fn is_sized(self) -> bool {
-        matches!(self, Table::Names | Table::Markers | Table::TokenTable | Table::Offsets)
+        matches!(self, Table::Names | Table::Markers | Table::Tokens | Table::Offsets)
     }
 }
 
@@ -173,7 +173,7 @@ impl<'a> Tables<'a> {
             Form::Place | Form::Low => &[Table::Offsets],
         };
         let names = [Table::NumSyms, Table::Names, Table::Markers];
-        let tokens = [Table::TokenTable, Table::TokenIndex];
+        let tokens = [Table::Tokens, Table::TokenIndex];
         let seqs: &[Table] = if self.dialect.seqs_of_names { &[Table::SeqsOfNames] } else { &[] };
         if self.dialect.addresses_first {
             [addresses, &names, seqs, &tokens].concat()
