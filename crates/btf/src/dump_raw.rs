@@ -17,7 +17,7 @@ pub fn raw_type(btf: &Btf<'_>, id: TypeId, ty: &Type<'_>, out: &mut impl Write) 
     out.write_all(b"'")?;
     let described = describe(btf, ty);
     if ty.kind == Kind::Var {
-        // PARITY: bpftool has a comma here and nowhere else (raw_dump_is_bpftools).
+        // PARITY: bpftool has a comma here and nowhere else (raw_and_c_dumps_of_kernels_are_bpftools).
         write!(out, " type_id={},", ty.size_or_type)?;
         write_fields(out, &described.fields[1..])?;
     } else {

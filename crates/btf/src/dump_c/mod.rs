@@ -84,7 +84,7 @@ pub fn c_header(btf: &Btf<'_>, options: &COptions<'_>) -> Result<Vec<u8>, DumpEr
     Ok(dump.out)
 }
 
-/// PARITY: bpftool's own lines around the types (c_dump_is_bpftools).
+/// PARITY: bpftool's own lines around the types (raw_and_c_dumps_of_kernels_are_bpftools).
 const PROLOGUE: &str = "\
 #ifndef __VMLINUX_H__
 #define __VMLINUX_H__
@@ -232,7 +232,10 @@ impl<'d> Dump<'d> {
     }
 
     fn indent(&mut self, level: usize) {
-        // PARITY: libbpf indents by 13 tabs at most (c_dump_is_bpftools).
+        // PARITY: libbpf indents by 13 tabs at most (limits_are_bpftools).
         self.out.extend(std::iter::repeat_n(b'\t', level.min(13)));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -73,7 +73,7 @@ impl<'d> Dump<'d> {
                 count => {
                     let mut name = name.to_vec();
                     name.extend_from_slice(format!("___{count}").as_bytes());
-                    // PARITY: libbpf's buffer holds 255 bytes (c_dump_is_bpftools).
+                    // PARITY: libbpf's buffer holds 255 bytes (limits_are_bpftools).
                     name.truncate(255);
                     Cow::Owned(name)
                 }

@@ -18,7 +18,7 @@ impl Dump<'_> {
         let base = btf.base();
         for (_, ty) in base.iter().flat_map(|base| base.types()).chain(btf.types()) {
             match ty.kind {
-                // PARITY: what a function returns does not count (c_dump_is_bpftools).
+                // PARITY: what a function returns does not count (random_types_are_bpftools).
                 Kind::FuncProto => ty.params().for_each(|param| mark(param.ty)),
                 Kind::Array => ty.array().into_iter().for_each(|array| {
                     mark(array.elem);

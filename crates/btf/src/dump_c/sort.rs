@@ -27,7 +27,7 @@ pub(super) fn wanted(btf: &Btf<'_>, unsorted: bool) -> Result<Vec<TypeId>, DumpE
     let mut keys = keys?;
     keys.sort_unstable();
     // PARITY: bpftool sorts `void` with the others but begins at the second place, so the type that
-    // comes first is only written where others need it (c_dump_is_bpftools).
+    // comes first is only written where others need it (random_types_are_bpftools).
     Ok(keys.iter().skip(1).map(|key| key.id).collect())
 }
 
