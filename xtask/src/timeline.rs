@@ -23,14 +23,19 @@ pub fn read(path: &Path) -> Result<Vec<Step>> {
 }
 
 impl Step {
+    /// What the step is for: the same for the script's assembler text and for vmlinker's object.
     fn name(&self) -> (&str, &str) {
-        (&self.verb, &self.output)
+        let output = match self.output.strip_suffix(".S") {
+            Some(stem) => stem,
+            None => self.output.strip_suffix(".o").unwrap_or(&self.output),
+        };
+        (&self.verb, output)
     }
 }
 
 /// A table of the script's steps and vmlinker's: a step that both have is one row.
 pub fn side_by_side(script: &[Step], ours: &[Step]) -> String {
-    let mut table = format!("  {:44} {:>8} {:>9}  {}\n", "step", "script", "vmlinker", "by");
+    let mut table = format!("  {:44} {:>8} {:>9}  by\n", "step", "script", "vmlinker");
     for (left, right) in pair(script, ours) {
         let Some(step) = right.or(left) else { continue };
         let seconds = |step: Option<&Step>| match step {
@@ -76,6 +81,12 @@ mod tests {
             engine: "native".to_owned(),
             seconds: 0.25,
         }
+    }
+
+    #[test]
+    fn text_for_the_assembler_and_an_object_are_one_step() {
+        let (script, ours) = ([step("KSYMS k.S"), step("AS k.o")], [step("KSYMS k.o")]);
+        assert!(matches!(pair(&script, &ours)[..], [(Some(_), Some(_)), (Some(_), None)]));
     }
 
     #[test]
