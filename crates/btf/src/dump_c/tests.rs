@@ -50,10 +50,8 @@ fn declarators_turn_inside_out() {
 #[test]
 fn what_contains_itself_is_refused() {
     assert_eq!(header(&[holds(b"u", 4, &[1])], &[TypeId(1)]), Err(DumpError::Cycle(TypeId(1))));
-    assert_eq!(
-        header(&[Def::Typedef(b"t", TypeId(1))], &[TypeId(1)]),
-        Err(DumpError::Cycle(TypeId(1)))
-    );
+    let typedef = [Def::Typedef(b"t", TypeId(1))];
+    assert!(matches!(header(&typedef, &[TypeId(1)]), Err(DumpError::Depth(_))));
     let circle = [Def::Const(TypeId(2)), Def::Const(TypeId(1))];
     assert!(matches!(header(&circle, &[TypeId(1)]), Err(DumpError::Depth(_))));
     assert!(matches!(header(&circle, &[]), Err(DumpError::Depth(_))));
