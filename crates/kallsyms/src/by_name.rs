@@ -39,10 +39,10 @@ pub(crate) fn order_by_name(symbols: &[Symbol<'_>], cut: Option<&[u8]>) -> Vec<u
 
 fn eight_bytes(name: &[u8], from: usize) -> u64 {
     let rest = name.get(from..).unwrap_or_default();
-    let mut bytes = [0; 8];
-    let len = rest.len().min(8);
-    bytes[..len].copy_from_slice(&rest[..len]);
-    u64::from_be_bytes(bytes)
+    match rest.first_chunk() {
+        Some(&bytes) => u64::from_be_bytes(bytes),
+        None => rest.iter().rev().fold(0, |key, &byte| key >> 8 | u64::from(byte) << 56),
+    }
 }
 
 /// Sorts items whose names agree before `depth` and whose keys are the bytes from there.

@@ -49,6 +49,8 @@ const PAIRS: usize = 1 << 16;
 /// A gathering of positions covers the pairs with at least the best count divided by this. Larger means
 /// more positions that are never used, smaller means more scans.
 const GATHER: i32 = 4;
+/// Bytes scanned at a time when positions are gathered.
+const BLOCK: usize = 1 << 10;
 /// Names are divided among threads only into shares of at least this many bytes.
 const MIN_CHUNK: usize = 256 << 10;
 
@@ -87,6 +89,14 @@ impl Pair {
     fn is_boundary(self) -> bool {
         let (first, second) = self.halves();
         first == 0 || second == 0
+    }
+}
+
+/// A table with a place for every pair.
+fn per_pair<T: Clone + Default>() -> Box<[T; PAIRS]> {
+    match vec![T::default(); PAIRS].try_into() {
+        Ok(table) => table,
+        Err(_) => unreachable!("the vector was made with this length"),
     }
 }
 
@@ -273,9 +283,9 @@ struct Chunk {
     /// Which characters occur.
     characters: [bool; 256],
     /// How often each pair occurs. Those that reach over the end of a name are counted but not used.
-    counts: Vec<i32>,
+    counts: Box<[i32; PAIRS]>,
     /// For each gathered pair of characters its slot, counted from 1; 0 for all other pairs.
-    slots: Vec<u16>,
+    slots: Box<[u16; PAIRS]>,
     /// Where in `gathered` the positions of each slot begin, from slot 1 on, and where the last end.
     bounds: Vec<u32>,
     /// Positions of the gathered pairs, ascending within a slot.
@@ -296,7 +306,7 @@ impl Chunk {
             text.extend_from_slice(symbol.name);
             text.push(0);
         }
-        let mut counts = vec![0i32; PAIRS];
+        let mut counts: Box<[i32; PAIRS]> = per_pair();
         for bytes in text.windows(2) {
             counts[usize::from(Pair::new(bytes[0], bytes[1]).0)] += 1;
         }
@@ -304,16 +314,16 @@ impl Chunk {
         for (index, &count) in counts.iter().enumerate() {
             characters[index & 0xff] |= count > 0;
         }
-        let (slots, made) = (vec![0; PAIRS], vec![Vec::new(); 256]);
+        let (slots, made) = (per_pair(), vec![Vec::new(); 256]);
         let (bounds, gathered) = (Vec::new(), Vec::new());
         Chunk { first: 0, text, starts, characters, counts, slots, bounds, gathered, made }
     }
 
     /// Gathers the positions of those of `pairs` that consist of characters.
     ///
-    /// Whether a byte begins such a pair is as good as random, so the loop does not branch on it: every
-    /// position is written to the next place of its slot, and slot 0, which is for all other pairs,
-    /// stays at its one place.
+    /// Whether a byte begins such a pair is as good as random, so the scan does not branch on it: it
+    /// writes every position down and moves on only behind those that it keeps. A block at a time, they
+    /// are then put into their slots.
     fn gather(&mut self, pairs: &[Pair]) {
         self.slots.fill(0);
         let mut next = vec![0u32];
@@ -329,13 +339,22 @@ impl Chunk {
             }
         }
         self.bounds.push(end);
-        self.gathered.clear();
         self.gathered.resize(end as usize, 0);
-        for (position, bytes) in self.text.windows(2).enumerate() {
-            let slot = self.slots[usize::from(Pair::new(bytes[0], bytes[1]).0)];
-            let place = &mut next[usize::from(slot)];
-            self.gathered[*place as usize] = position as u32;
-            *place += u32::from(slot != 0);
+        let mut kept = [(0u32, 0u16); BLOCK];
+        let pairs = self.text.len() - 1;
+        for start in (0..pairs).step_by(BLOCK) {
+            let block = &self.text[start..=(start + BLOCK).min(pairs)];
+            let mut count = 0;
+            for (into, bytes) in block.windows(2).enumerate() {
+                let slot = self.slots[usize::from(Pair::new(bytes[0], bytes[1]).0)];
+                kept[count] = ((start + into) as u32, slot);
+                count += usize::from(slot != 0);
+            }
+            for &(position, slot) in &kept[..count] {
+                let place = &mut next[usize::from(slot)];
+                self.gathered[*place as usize] = position;
+                *place += 1;
+            }
         }
     }
 
@@ -399,7 +418,7 @@ impl Chunk {
 /// Where a replacement is made.
 struct Site<'c, 'm> {
     text: &'c mut [u8],
-    counts: &'c mut [i32],
+    counts: &'c mut [i32; PAIRS],
     merge: &'m Merge<'m>,
     first: u8,
     second: u8,
