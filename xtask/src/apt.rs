@@ -121,6 +121,7 @@ impl Private {
         let line = |suite: &&str| format!("deb [signed-by={KEYRING}] {mirror} {suite} main\n");
         fs::write(directory.join("sources.list"), suites.iter().map(line).collect::<String>())?;
         fs::write(directory.join("status"), "")?;
+        fs::write(directory.join(CONFIGURATION), configuration(&directory))?;
         let apt = Private { directory };
         let mut live = Live::new(&format!("package lists of {}", suites.join(", ")), false);
         process::logged(apt.command("apt-get").arg("update"), &log()?, |line| live.update(line))?;
@@ -177,27 +178,42 @@ impl Private {
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.env("LC_ALL", "C.UTF-8").env("DEBIAN_FRONTEND", "noninteractive");
-        let at = |file: &str| self.directory.join(file).display().to_string();
-        let options = [
-            ("Dir::Etc::sourcelist", at("sources.list")),
-            ("Dir::Etc::sourceparts", "/dev/null".to_owned()),
-            ("Dir::Etc::preferences", "/dev/null".to_owned()),
-            ("Dir::Etc::preferencesparts", "/dev/null".to_owned()),
-            ("Dir::State", at("state")),
-            ("Dir::State::lists", at("lists")),
-            ("Dir::State::status", at("status")),
-            ("Dir::Cache", at("cache")),
-            ("Dir::Cache::archives", at("cache/archives")),
-            // The lock files of the system's apt are root's, and not in the way.
-            ("Debug::NoLocking", "true".to_owned()),
-            // The cache is below a home directory, which apt's own user may not enter.
-            ("APT::Sandbox::User", "root".to_owned()),
-        ];
-        for (name, value) in options {
-            command.arg("-o").arg(format!("{name}={value}"));
-        }
+        // Read after the system's configuration (its proxy counts here too), so this one wins.
+        command.arg("--config-file").arg(self.directory.join(CONFIGURATION));
         command
     }
+}
+
+/// The configuration of a private apt, inside its directory.
+const CONFIGURATION: &str = "apt.conf";
+
+/// A private apt's configuration: everything that it reads or writes lies in `directory`.
+fn configuration(directory: &Path) -> String {
+    let at = |file: &str| directory.join(file).display().to_string();
+    let options = [
+        ("Dir::Etc::sourcelist", at("sources.list")),
+        ("Dir::Etc::sourceparts", "/dev/null".to_owned()),
+        ("Dir::Etc::preferences", "/dev/null".to_owned()),
+        ("Dir::Etc::preferencesparts", "/dev/null".to_owned()),
+        ("Dir::State", at("state")),
+        ("Dir::State::lists", at("lists")),
+        ("Dir::State::status", at("status")),
+        ("Dir::Cache", at("cache")),
+        ("Dir::Cache::archives", at("cache/archives")),
+        // The lock files of the system's apt are root's, and not in the way.
+        ("Debug::NoLocking", "true".to_owned()),
+        // The cache is below a home directory, which apt's own user may not enter.
+        ("APT::Sandbox::User", "root".to_owned()),
+    ];
+    let line = |(name, value): &(&str, String)| format!("{name} \"{value}\";\n");
+    let mut text: String = options.iter().map(line).collect();
+    // The system's hooks work on the system's files: those of Docker's images empty its cache.
+    for hook in
+        ["APT::Update::Pre-Invoke", "APT::Update::Post-Invoke", "APT::Update::Post-Invoke-Success"]
+    {
+        text.push_str(&format!("#clear {hook};\n"));
+    }
+    text
 }
 
 /// Unpacks every package file in `packages` into `target`.
