@@ -22,6 +22,7 @@ use crate::{cache, source};
 /// | `sorttable-orc-mcount` | the same with both, as x86 with ftrace has it |
 /// | `resolve_btfids` | `tools/bpf/resolve_btfids` |
 /// | `bpftool` | `tools/bpf/bpftool`, its bootstrap version: `btf dump` and `gen` only |
+/// | `libbpf.a` | `tools/lib/bpf` as that bpftool has it, to link small programs with |
 ///
 /// # Panics
 /// If the name is none of these, the source is not unpacked, or the compiler fails.
@@ -33,8 +34,9 @@ pub fn tool(series: &str, name: &str) -> PathBuf {
     let recipe = format!("{gcc}\n{}\n", digest(&tree, inputs(name)));
     let dir = once(&parent, &recipe, |fresh| match name {
         "kallsyms" => kallsyms(&tree, fresh),
-        "resolve_btfids" => by_makefile(&tree, fresh, "resolve_btfids", &[], "resolve_btfids"),
-        "bpftool" => bpftool(&tree, fresh),
+        "resolve_btfids" => by_makefile(&tree, fresh, "resolve_btfids", &[], name),
+        "bpftool" => by_makefile(&tree, fresh, "bpftool", &BOOTSTRAP, "bootstrap/bpftool"),
+        "libbpf.a" => by_makefile(&tree, fresh, "bpftool", &BOOTSTRAP, "bootstrap/libbpf/libbpf.a"),
         _ => sorttable(&tree, fresh, name),
     });
     dir.join(name)
@@ -45,7 +47,9 @@ fn inputs(name: &str) -> &'static [&'static str] {
     match name {
         "kallsyms" => &["scripts/kallsyms.c"],
         "resolve_btfids" => &["Makefile", "tools/bpf/resolve_btfids/main.c"],
-        "bpftool" => &["Makefile", "tools/bpf/bpftool/btf.c", "tools/lib/bpf/btf_dump.c"],
+        "bpftool" | "libbpf.a" => {
+            &["Makefile", "tools/bpf/bpftool/btf.c", "tools/lib/bpf/btf_dump.c"]
+        }
         "sorttable" | "sorttable-mcount" | "sorttable-orc" | "sorttable-orc-mcount" => {
             &["scripts/sorttable.c", "scripts/sorttable.h", "scripts/elf-parse.c"]
         }
@@ -86,24 +90,23 @@ fn sorttable(tree: &Path, out: &Path, name: &str) {
     run(gcc.arg("-lpthread"));
 }
 
-/// The libraries that a bootstrap version does without are not asked for.
-fn bpftool(tree: &Path, out: &Path) {
-    let targets = ["bootstrap", "SKIP_CRYPTO=1", "SKIP_LLVM=1", "SKIP_LIBBFD=1"];
-    by_makefile(tree, out, "bpftool", &targets, "bootstrap/bpftool");
-}
+/// The bpftool that others are built with; the libraries that it does without are not asked for.
+const BOOTSTRAP: [&str; 4] = ["bootstrap", "SKIP_CRYPTO=1", "SKIP_LLVM=1", "SKIP_LIBBFD=1"];
 
 /// Builds with the tool's own Makefile, objects outside the tree, and keeps the executable alone.
-fn by_makefile(tree: &Path, out: &Path, name: &str, targets: &[&str], built: &str) {
+fn by_makefile(tree: &Path, out: &Path, dir: &str, targets: &[&str], built: &str) {
     let objects = out.join("objects");
     fs::create_dir(&objects).unwrap_or_else(|e| panic!("{}: {e}", objects.display()));
     let mut make = Command::new("make");
-    make.args(["-s", "-j2", "-C"]).arg(tree.join("tools/bpf").join(name));
+    make.args(["-s", "-j2", "-C"]).arg(tree.join("tools/bpf").join(dir));
     make.arg(format!("OUTPUT={}/", objects.display())).args(targets);
     // A test may itself run under make: its flags and job slots are not this make's.
     for name in ["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "O", "OUTPUT"] {
         make.env_remove(name);
     }
     run(&mut make);
-    fs::copy(objects.join(built), out.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let built = objects.join(built);
+    let name = built.file_name().unwrap_or_default();
+    fs::copy(&built, out.join(name)).unwrap_or_else(|e| panic!("{}: {e}", built.display()));
     fs::remove_dir_all(&objects).unwrap_or_else(|e| panic!("{}: {e}", objects.display()));
 }

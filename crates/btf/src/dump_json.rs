@@ -1,6 +1,7 @@
 //! The dump as JSON: `{"types":[...]}` with an object for each type.
 //!
-//! The same names and values as `bpftool -j btf dump file FILE`. A byte of a name that is no valid UTF-8
+//! The same names and values as `bpftool -j btf dump file FILE`, but for unsigned values of an `ENUM` from
+//! 2^31 on: bpftool extends a sign that they do not have. A byte of a name that is no valid UTF-8
 //! is replaced, so the output always is JSON.
 
 use std::io::{self, Write};

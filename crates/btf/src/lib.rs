@@ -18,6 +18,7 @@
 mod check;
 mod describe;
 mod diff;
+mod distill;
 mod dump_c;
 mod dump_json;
 mod dump_raw;
@@ -37,6 +38,7 @@ use std::fmt;
 
 pub use check::{CheckOptions, Fault, MemberRule, Rule, SectionRule, check};
 pub use diff::{Change, Difference, Section, diff};
+pub use distill::{DistillError, Distilled, distill};
 pub use dump_c::{COptions, DumpError, c_header, pointer_size};
 pub use dump_json::json;
 pub use dump_raw::raw_type;
@@ -49,7 +51,7 @@ pub use object::to_object;
 pub use read::Btf;
 pub use stat::{KindStat, Stat, stat};
 pub use view::{Array, EnumValue, Int, Member, Param, Type, VarSecinfo};
-pub use write::{Builder, WriteError};
+pub use write::{Builder, HeaderForm, WriteError};
 
 /// Number of a type: 0 is `void`, the first type of a blob without base is 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

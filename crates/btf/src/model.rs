@@ -173,6 +173,29 @@ impl<'d> Def<'d> {
             Def::Datasec(_, _, vars) => vars.iter().map(|var| var.ty).collect(),
         }
     }
+
+    /// Changes the types that it refers to, in the order of [`Def::refs`].
+    pub fn refs_mut(&mut self, mut change: impl FnMut(&mut TypeId)) {
+        match self {
+            Def::Int(..) | Def::Enum(_) | Def::Fwd(..) | Def::Float(..) => {}
+            Def::Ptr(ty) | Def::Volatile(ty) | Def::Const(ty) | Def::Restrict(ty) => change(ty),
+            Def::Typedef(_, ty) | Def::Func(_, ty, _) | Def::Var(_, ty, _) => change(ty),
+            Def::TypeTag(_, ty, _) => change(ty),
+            Def::DeclTag(tag) => change(&mut tag.ty),
+            Def::Array(array) => {
+                change(&mut array.elem);
+                change(&mut array.index);
+            }
+            Def::Composite(composite) => {
+                composite.members.iter_mut().for_each(|member| change(&mut member.ty));
+            }
+            Def::FuncProto(result, params) => {
+                change(result);
+                params.iter_mut().for_each(|(_, ty)| change(ty));
+            }
+            Def::Datasec(_, _, vars) => vars.iter_mut().for_each(|var| change(&mut var.ty)),
+        }
+    }
 }
 
 fn members<'d>(btf: &Btf<'d>, ty: &Type<'d>) -> Result<Vec<NamedMember<'d>>, Error> {

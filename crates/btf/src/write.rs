@@ -46,7 +46,21 @@ pub struct Builder {
     next_id: u32,
     /// Offset of the first own string.
     first_str: u32,
-    layout: bool,
+    form: HeaderForm,
+}
+
+/// Which header is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HeaderForm {
+    /// 24 bytes: up to `str_len`. Every kernel reads it, and libbpf before that of Linux 7.1 writes it.
+    #[default]
+    Short,
+    /// 32 bytes, with `layout_off` and `layout_len` 0. libbpf writes it from Linux 7.1 on (where
+    /// include/uapi/linux/btf.h has `struct btf_layout`).
+    Long,
+    /// 32 bytes, and the layout section: the sizes of all kinds, which lets older readers skip newer ones.
+    /// pahole asks libbpf for it with the feature `layout`.
+    Layout,
 }
 
 impl Builder {
@@ -59,7 +73,7 @@ impl Builder {
             offsets: HashMap::from([(Vec::new(), 0)]),
             next_id: 1,
             first_str: 0,
-            layout: false,
+            form: HeaderForm::Short,
         }
     }
 
@@ -76,14 +90,13 @@ impl Builder {
             offsets,
             next_id,
             first_str,
-            layout: false,
+            form: HeaderForm::Short,
         }
     }
 
-    /// Also write the layout section: the sizes of all kinds, which lets older readers skip newer ones
-    /// (Linux 7.1; the header is then 32 bytes long).
-    pub fn with_layout(mut self) -> Self {
-        self.layout = true;
+    /// Writes this header instead of the short one.
+    pub fn with_header(mut self, form: HeaderForm) -> Self {
+        self.form = form;
         self
     }
 
@@ -177,8 +190,14 @@ impl Builder {
     /// # Errors
     /// More than 4 GiB of types and strings.
     pub fn finish(&self) -> Result<Vec<u8>, WriteError> {
-        let layout = if self.layout { layout_table() } else { Vec::new() };
-        let header_len = if self.layout { HEADER_LEN_LAYOUT } else { HEADER_LEN };
+        let layout = match self.form {
+            HeaderForm::Layout => layout_table(),
+            HeaderForm::Short | HeaderForm::Long => Vec::new(),
+        };
+        let header_len = match self.form {
+            HeaderForm::Short => HEADER_LEN,
+            HeaderForm::Long | HeaderForm::Layout => HEADER_LEN_LAYOUT,
+        };
         let size = |len: usize| u32::try_from(len).map_err(|_| WriteError::Size);
         let (type_len, layout_len) = (size(self.types.len())?, size(layout.len())?);
         let str_off = type_len.checked_add(layout_len).ok_or(WriteError::Size)?;
@@ -192,8 +211,9 @@ impl Builder {
         for word in [header_len, 0, type_len, str_off, str_len] {
             push_word(&mut out, self.endian, word);
         }
-        if self.layout {
-            push_word(&mut out, self.endian, type_len);
+        if self.form != HeaderForm::Short {
+            let layout_off = if layout.is_empty() { 0 } else { type_len };
+            push_word(&mut out, self.endian, layout_off);
             push_word(&mut out, self.endian, layout_len);
         }
         out.extend_from_slice(&self.types);
@@ -323,7 +343,7 @@ mod tests {
         for endian in ORDERS {
             let blob = every_kind(endian).finish();
             let btf = Btf::parse(&blob).unwrap();
-            let written = copy(&btf, Builder::new(endian).with_layout());
+            let written = copy(&btf, Builder::new(endian).with_header(HeaderForm::Layout));
             let again = Btf::parse(&written).unwrap();
             assert_eq!((again.header().hdr_len, again.header().layout_len), (32, 80));
             assert_eq!(again.len(), btf.len());

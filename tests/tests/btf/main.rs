@@ -1,5 +1,6 @@
 //! BTF beside bpftool and pahole: the dumps of real kernels, of odd C, and of blobs made at random.
 
+mod distill;
 mod random;
 
 use std::fs;
@@ -15,9 +16,14 @@ const KERNELS: [&str; 3] = ["6.1-tiny", "6.12-tiny", "7.3-tiny"];
 
 /// The section `.BTF` of a kernel.
 fn blob(name: &str) -> Vec<u8> {
-    let image = fs::read(kernel(name).join("vmlinux")).unwrap();
+    section(&kernel(name).join("vmlinux"))
+}
+
+/// The section `.BTF` of a file.
+fn section(file: &Path) -> Vec<u8> {
+    let image = fs::read(file).unwrap();
     let elf = Elf::parse(&image).unwrap();
-    elf.bytes(elf.section(".BTF").expect("the kernel has BTF").1).unwrap().to_vec()
+    elf.bytes(elf.section(".BTF").expect("there is BTF").1).unwrap().to_vec()
 }
 
 fn peer(options: &[&str], file: &Path, format: &[&str]) -> Output {

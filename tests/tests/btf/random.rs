@@ -4,7 +4,8 @@
 //! with a name. Names are few, so that many types share one.
 
 use btf::{
-    Array, Builder, Composite, DeclTag, Def, Endianness, Enum, Int, NamedMember, TypeId, VarSecinfo,
+    Array, Builder, Composite, DeclTag, Def, Endianness, Enum, HeaderForm, Int, NamedMember,
+    TypeId, VarSecinfo,
 };
 
 const NAMES: [&[u8]; 8] = [b"a", b"b", b"c", b"foo", b"bar", b"baz", b"list_head", b"u32"];
@@ -72,7 +73,7 @@ pub fn blob(seed: u64, count: u32, endian: Endianness) -> Vec<u8> {
     let mut maker = Maker { random, uses: vec![Use::Open], structs, anonymous: vec![false] };
     let mut builder = Builder::new(endian);
     if seed % 2 == 1 {
-        builder = builder.with_layout();
+        builder = builder.with_header(HeaderForm::Layout);
     }
     for id in 1..count {
         let (def, usable) = maker.make(id);

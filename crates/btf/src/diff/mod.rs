@@ -199,22 +199,9 @@ fn classes(sides: &[Side<'_, '_>; 2]) -> Vec<u32> {
 
 /// A type without what is not its own: the ids, and a `kflag` that no bitfield needs.
 fn without_ids(mut def: Def<'_>) -> Def<'_> {
-    match &mut def {
-        Def::Ptr(ty) | Def::Const(ty) | Def::Volatile(ty) | Def::Restrict(ty) => *ty = TypeId::VOID,
-        Def::Typedef(_, ty) | Def::Func(_, ty, _) | Def::Var(_, ty, _) => *ty = TypeId::VOID,
-        Def::TypeTag(_, ty, _) => *ty = TypeId::VOID,
-        Def::DeclTag(tag) => tag.ty = TypeId::VOID,
-        Def::Array(array) => (array.elem, array.index) = (TypeId::VOID, TypeId::VOID),
-        Def::Composite(composite) => {
-            composite.kflag = false;
-            composite.members.iter_mut().for_each(|member| member.ty = TypeId::VOID);
-        }
-        Def::FuncProto(result, params) => {
-            *result = TypeId::VOID;
-            params.iter_mut().for_each(|(_, ty)| *ty = TypeId::VOID);
-        }
-        Def::Datasec(_, _, vars) => vars.iter_mut().for_each(|var| var.ty = TypeId::VOID),
-        Def::Int(..) | Def::Enum(_) | Def::Fwd(..) | Def::Float(..) => {}
+    def.refs_mut(|id| *id = TypeId::VOID);
+    if let Def::Composite(composite) = &mut def {
+        composite.kflag = false;
     }
     def
 }
