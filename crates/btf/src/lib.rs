@@ -1,14 +1,20 @@
-//! BTF, the type format of the kernel: what a blob holds, read without copying.
+//! BTF, the type format of the kernel: reading, writing, showing, comparing and checking it.
 //!
-//! What: [`Btf`] reads a blob of either byte order, alone or split on a base. A blob is a header, the
-//! types one behind the other (`struct btf_type` and what its kind adds), an optional layout section
-//! (Linux 7.1) and the strings. Types are numbered from 1 by their position; 0 is `void`.
+//! What: a blob is a header, the types one behind the other (`struct btf_type` and what its kind adds), an
+//! optional layout section (Linux 7.1) and the strings. Types are numbered from 1 by their position; 0 is
+//! `void`. Split BTF goes on from the ids and strings of a base.
+//!
+//! - [`Btf`] reads a blob of either byte order without copying; [`Type`] and its views are what is in it.
+//! - [`Def`] is a type by value, and [`Builder`] makes a blob of them; [`distill()`] makes a base for a
+//!   module; [`to_object`] makes an object file for the linker.
+//! - [`raw_type`], [`json`] and [`c_header`] show types as bpftool does; [`stat()`] counts them.
+//! - [`diff()`] compares two blobs by meaning; [`check()`] says what the kernel would refuse.
 //!
 //! Why: a kernel's blob is in the target's byte order, and every tool around it (`resolve_btfids`, the
-//! comparison, the dumps) asks the same questions.
+//! encoder, the comparison, the dumps) asks the same questions.
 //!
 //! Cost: [`Btf::parse`] makes one pass over the type section to find where each type begins, four bytes
-//! of index a type. Names are borrowed from the blob.
+//! of index a type: 2 ms for the 6 MB of a kernel. Names are borrowed from the blob.
 //!
 //! Source of facts: include/uapi/linux/btf.h and Documentation/bpf/btf.rst of Linux 6.1 to 7.3;
 //! tools/lib/bpf/btf.c (what libbpf accepts), kernel/bpf/btf.c (what the kernel accepts).

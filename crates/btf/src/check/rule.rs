@@ -74,7 +74,7 @@ pub enum Rule {
     #[error("size is {0}, not 0")]
     Third(u32),
     /// A size that the kind cannot have.
-    #[error("a {0} of {1} bytes is not supported")]
+    #[error("{0} cannot have a size of {1} bytes")]
     Size(Kind, u32),
     /// Bits of an `INT` without a meaning.
     #[error("int data {0:#010x} has bits without a meaning")]

@@ -81,7 +81,7 @@ fn integers_and_floats() {
         "type 2: kflag must not be set in INT"
     );
     let float = only(|b, x| b.ty(x, (16, 0, false), 5, &[]));
-    assert_eq!(float, "type 2: a FLOAT of 5 bytes is not supported");
+    assert_eq!(float, "type 2: FLOAT cannot have a size of 5 bytes");
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn structures() {
 #[test]
 fn enumerations() {
     let size = only(|b, x| b.ty(0, (6, 1, false), 3, &[x, 0]));
-    assert_eq!(size, "type 2: a ENUM of 3 bytes is not supported");
+    assert_eq!(size, "type 2: ENUM cannot have a size of 3 bytes");
     let nameless = only(|b, _| b.ty(0, (19, 1, false), 8, &[0, 0, 0]));
     assert_eq!(nameless, "type 2: value 0: its name is not valid");
 }
