@@ -52,6 +52,7 @@ mod tables;
 pub use compress::Tokens;
 pub use dialect::{Accepts, Addressing, Dialect, Ignored};
 pub use error::{Error, Warning};
+pub use machine::supports;
 pub use map::parse_map;
 pub use select::warnings;
 pub use tables::{Options, Symbol, Tables};

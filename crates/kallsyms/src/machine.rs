@@ -47,6 +47,14 @@ pub(crate) enum Distance {
     AddSub(u32, u32),
 }
 
+/// Whether [`crate::Tables::to_object`] can write an object with this header.
+///
+/// # Errors
+/// [`Error::UnknownMachine`] if it cannot.
+pub fn supports(header: &Header) -> Result<(), Error> {
+    Machine::of(header).map(drop)
+}
+
 impl Machine {
     /// The machine of an object with this header.
     pub(crate) fn of(header: &Header) -> Result<Machine, Error> {

@@ -77,7 +77,24 @@ fn mksysmap_filter(tree: &Tree) -> std::result::Result<sysmap::Filter, String> {
 fn kallsyms_dialect(tree: &Tree) -> std::result::Result<kallsyms::Dialect, String> {
     let path = tree.srctree.join("scripts/kallsyms.c");
     let source = files::read(&path).map_err(|e| e.to_string())?;
-    kallsyms::Dialect::detect(&source).map_err(|e| in_file("scripts/kallsyms.c", e))
+    let dialect =
+        kallsyms::Dialect::detect(&source).map_err(|e| in_file("scripts/kallsyms.c", e))?;
+    match kallsyms_object_obstacle(tree) {
+        Some(reason) => Err(reason),
+        None => Ok(dialect),
+    }
+}
+
+/// Why no kallsyms object can be written that is the same as the assembler's; `None` if it can.
+fn kallsyms_object_obstacle(tree: &Tree) -> Option<String> {
+    let names_mappings = tree.config.has("ARM") || tree.config.has("ARM64");
+    if names_mappings && tree.config.has("AS_IS_LLVM") {
+        return Some("clang's assembler has names of its own for mapping symbols".to_string());
+    }
+    // Without vmlinux.o there is no link either, and the stage says so.
+    let bytes = files::map(&tree.dir.join("vmlinux.o")).ok()?;
+    let header = image::Elf::parse(&bytes).ok()?.header();
+    kallsyms::supports(&header).err().map(|error| error.to_string())
 }
 
 fn sorttable_dialect(tree: &Tree) -> std::result::Result<sorttable::Dialect, String> {
