@@ -37,6 +37,8 @@ pub struct Relink {
     pub linker: Linker,
     /// How vmlinker links.
     pub options: Options,
+    /// The linker in place of the recorded one, for either way to link; may be several words.
+    pub ld: Option<String>,
 }
 
 impl Relink {
@@ -45,7 +47,10 @@ impl Relink {
     /// # Errors
     /// No record, or whatever the link fails with. An existing output stays as it was then.
     pub fn run(&self, jobs: &Jobs) -> Result<Vec<Timing>> {
-        let record = Record::load(&self.build)?;
+        let mut record = Record::load(&self.build)?;
+        if let Some(ld) = &self.ld {
+            record.call.ld.clone_from(ld);
+        }
         let tree = Tree::open(&record.call.dir, &record.call.srctree())?;
         if !self.options.keep_timestamp {
             renew_timestamp(&record.call)?;

@@ -20,6 +20,11 @@ pub struct Args {
     /// Run the tree's own link-vmlinux.sh, for comparison.
     #[arg(long, conflicts_with_all = ["schedule", "engine"])]
     script: bool,
+    /// Link with this program instead of the recorded linker, for example ld.lld; vmlinker and, with
+    /// --script, the tree's own script alike. For ARCH=um, which links through the C compiler, it
+    /// changes nothing.
+    #[arg(long, value_name = "PROGRAM")]
+    ld: Option<String>,
     /// Compile init/version-timestamp.o anew first, as a link through make does.
     #[arg(long)]
     timestamp: bool,
@@ -42,7 +47,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         false => Linker::Vmlinker(args.flags.engines()),
     };
     let options = Options { schedule: args.flags.schedule, keep_timestamp: !args.timestamp };
-    let relink = Relink { build: args.build.clone(), output: args.output.clone(), linker, options };
+    let (build, output, ld) = (args.build.clone(), args.output.clone(), args.ld.clone());
+    let relink = Relink { build, output, linker, options, ld };
     let timings = relink.run(&jobs)?;
     if let Some(path) = &args.timings {
         let text = serde_json::to_string_pretty(&timings)?;
