@@ -8,6 +8,7 @@ use std::path::PathBuf;
 pub mod boot;
 pub mod cross;
 mod initramfs;
+pub mod link;
 mod made;
 mod tools;
 
