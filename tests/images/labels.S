@@ -62,10 +62,6 @@
 	.globl global_absolute
 	.set global_absolute, 0x1234
 	.set local_absolute, 0x42
-	.globl __kernel_syscall_via_break
-	.set __kernel_syscall_via_break, 0x10
-	.globl __gp
-	.set __gp, 0x20
 	.weak weak_to_nothing
 	.globl nothing_to_link_against
 	.set nothing_to_link_against, weak_to_nothing

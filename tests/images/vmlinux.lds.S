@@ -164,6 +164,9 @@ SECTIONS
 	} :init
 	_end = .;
 	phys_base_offset = ABSOLUTE(BASE - 0x1000);
+	/* The absolute symbols that kallsyms does not drop; their values must be in reach of the others. */
+	__kernel_syscall_via_break = ABSOLUTE(BASE + 0x10);
+	__gp = ABSOLUTE(BASE + 0x24);
 
 	.comment 0 : { *(.comment) }
 	.debug_aranges 0 : { *(.debug_aranges) }

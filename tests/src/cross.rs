@@ -2,7 +2,7 @@
 //!
 //! They let the cores be compared with the kernel's own tools on both ELF classes and both byte
 //! orders, in seconds and without a kernel of each architecture. `tests/images` has their sources
-//! and the linker script; Debian's cross compilers build them into `cache()/cross/ARCH` when a test
+//! and the linker script; Debian's cross compilers build them below `cache()/cross/ARCH` when a test
 //! first asks. Two C units (DWARF 5 and DWARF 4) and one of labels give: functions, an unsorted
 //! exception table in the architecture's own form, a table of mcount locations, `.BTF_ids`, ORC on
 //! x86_64, weak symbols and aliases, names that mksysmap drops, per-CPU data (at address 0 on
@@ -19,11 +19,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::cache;
-use crate::made::{once, run, version};
-use crate::tools::fnv1a;
+use crate::made::{fnv1a, once, run, version};
 
 /// The architectures, as the kernel's tests and `cache()/cross` name them.
 pub const ARCHES: [&str; 6] = ["x86_64", "aarch64", "riscv64", "s390x", "arm", "powerpc64"];
@@ -53,6 +52,12 @@ struct Arch {
     prefix: &'static str,
     cflags: &'static [&'static str],
     ldflags: &'static [&'static str],
+}
+
+impl Arch {
+    fn tool(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
 }
 
 /// The flags follow `arch/*/Makefile` of 6.12 where they decide the shape of vmlinux.
@@ -130,18 +135,18 @@ pub struct Image {
 pub fn image(arch: &str) -> Image {
     let known = TABLE.iter().find(|known| known.name == arch);
     let arch = known.unwrap_or_else(|| panic!("no image of {arch}: there are {ARCHES:?}"));
-    let image = Image { arch, dir: cache().join("cross").join(arch.name) };
-    let (cc, ld) = (image.tool("gcc"), image.tool("ld"));
     let recipe = format!(
         "{}\n{}\n{:?}\n{:?}\n{:016x}\n",
-        version(&cc),
-        version(&ld),
+        version(&arch.tool("gcc")),
+        version(&arch.tool("ld")),
         (CFLAGS, arch.cflags, UNITS),
         (LDFLAGS, arch.ldflags),
         sources_hash()
     );
-    once(&image.dir, &recipe, |fresh| Image { arch, dir: fresh.to_owned() }.build());
-    image
+    let dir = once(&cache().join("cross").join(arch.name), &recipe, |fresh| {
+        Image { arch, dir: fresh.to_owned() }.build();
+    });
+    Image { arch, dir }
 }
 
 /// Builds the images of all architectures that are not yet built.
@@ -197,17 +202,20 @@ impl Image {
 
     /// The C compiler.
     pub fn cc(&self) -> Command {
-        Command::new(self.tool("gcc"))
+        Command::new(self.arch.tool("gcc"))
     }
 
     /// `nm` of the architecture's binutils.
     pub fn nm(&self) -> Command {
-        Command::new(self.tool("nm"))
+        let mut nm = Command::new(self.arch.tool("nm"));
+        // The kernel's Makefile sets LC_COLLATE=C, and nm sorts by the locale.
+        nm.env("LC_ALL", "C");
+        nm
     }
 
     /// `objcopy` of the architecture's binutils.
     pub fn objcopy(&self) -> Command {
-        Command::new(self.tool("objcopy"))
+        Command::new(self.arch.tool("objcopy"))
     }
 
     /// Links the image's objects and `extra` into `out`, in the order of `link-vmlinux.sh`.
@@ -216,7 +224,7 @@ impl Image {
     /// With the linker's message, if it fails.
     pub fn link(&self, extra: &[&Path], out: &Path, linker: Linker, debug: Debug) {
         let mut ld = match linker {
-            Linker::Gnu => Command::new(self.tool("ld")),
+            Linker::Gnu => Command::new(self.arch.tool("ld")),
             Linker::Lld => Command::new("ld.lld-19"),
         };
         ld.args(self.arch.ldflags).args(LDFLAGS);
@@ -259,21 +267,29 @@ impl Image {
         let with_btf = out.with_extension("with-btf");
         fs::copy(from, &with_btf).unwrap_or_else(|e| panic!("{}: {e}", from.display()));
         let mut pahole = Command::new("pahole");
-        pahole.env("LLVM_OBJCOPY", self.tool("objcopy"));
+        pahole.env("LLVM_OBJCOPY", self.arch.tool("objcopy"));
         pahole.args(["-J", "--btf_gen_floats", "--lang_exclude=rust"]);
         run(pahole.arg(&with_btf));
         let mut objcopy = self.objcopy();
         objcopy.args(["--only-section=.BTF", "--set-section-flags", ".BTF=alloc,readonly"]);
         run(objcopy.arg("--strip-all").arg(&with_btf).arg(out));
-        let mut bytes = fs::read(out).unwrap_or_else(|e| panic!("{}: {e}", out.display()));
-        // EI_DATA says where the low byte of e_type is.
-        let (low, high) = if bytes[5] == 1 { (16, 17) } else { (17, 16) };
-        (bytes[low], bytes[high]) = (1, 0);
-        fs::write(out, bytes).unwrap_or_else(|e| panic!("{}: {e}", out.display()));
+        make_relocatable(out);
     }
 
-    fn tool(&self, name: &str) -> String {
-        format!("{}{name}", self.arch.prefix)
+    /// Makes the object for the BTF in the file `btf` as the kernel's script does from 7.0 on: objcopy
+    /// adds it to an empty object and leaves nothing else.
+    ///
+    /// # Panics
+    /// With the tool's message, if one fails.
+    pub fn btf_object_of(&self, btf: &Path, out: &Path) {
+        let mut cc = self.cc();
+        cc.args(self.arch.cflags).stdin(Stdio::null());
+        run(cc.args(["-c", "-x", "c", "-"]).arg("-o").arg(out));
+        let mut objcopy = self.objcopy();
+        objcopy.arg("--add-section").arg(format!(".BTF={}", btf.display()));
+        run(objcopy.args(["--set-section-flags", ".BTF=alloc,readonly"]).arg(out));
+        run(self.objcopy().args(["--only-section=.BTF", "--strip-all"]).arg(out));
+        make_relocatable(out);
     }
 
     fn build(&self) {
@@ -290,4 +306,13 @@ impl Image {
         run(cpp.arg(sources().join("vmlinux.lds.S")).arg("-o").arg(self.linker_script()));
         self.link(&[], &self.raw(), Linker::Gnu, Debug::Keep);
     }
+}
+
+/// Sets `e_type` to `ET_REL`, as the kernel's script does with dd.
+fn make_relocatable(object: &Path) {
+    let mut bytes = fs::read(object).unwrap_or_else(|e| panic!("{}: {e}", object.display()));
+    // EI_DATA says where the low byte of e_type is.
+    let (low, high) = if bytes[5] == 1 { (16, 17) } else { (17, 16) };
+    (bytes[low], bytes[high]) = (1, 0);
+    fs::write(object, bytes).unwrap_or_else(|e| panic!("{}: {e}", object.display()));
 }

@@ -8,9 +8,11 @@ use std::path::PathBuf;
 pub mod boot;
 pub mod cross;
 mod initramfs;
+pub mod link;
 mod made;
 mod tools;
 
+pub use made::run;
 pub use tools::tool;
 
 /// The cache outside the checkout: `$VMLINKER_CACHE`, else `$XDG_CACHE_HOME/vmlinker`, else

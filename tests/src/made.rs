@@ -1,51 +1,46 @@
 //! Directories that are made once and then kept in the cache.
 //!
-//! Tests run in several processes and threads, and more than one asks for the same tool or image.
-//! A directory is made beside its place under another name, and renamed when it is complete, so
-//! that no one ever sees a half-made one; a lock file makes the second asker wait for the first.
+//! Tests run in several processes, threads and checkouts, and more than one asks for the same tool or
+//! image. What is made is kept under a name that its recipe gives, so nothing is ever replaced while
+//! someone reads it. A directory is made beside its place under another name, and renamed when it
+//! is complete; a lock file makes the second asker wait for the first.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The file that records what a directory was made from.
-const STAMP: &str = ".stamp";
-
-/// Makes the directory `dir` with `make`, unless it was made from the same `recipe` before.
+/// The directory below `parent` that `make` fills, made now unless it was made from the same `recipe`
+/// before.
 ///
 /// `recipe` is whatever the result depends on: sources, flags, the compiler's version. `make` gets
-/// an empty directory to fill; that directory is moved to `dir` afterwards.
+/// an empty directory under another name than the final one.
 ///
 /// # Panics
 /// If the cache cannot be written.
-pub fn once(dir: &Path, recipe: &str, make: impl FnOnce(&Path)) {
-    if is_fresh(dir, recipe) {
-        return;
-    }
-    let parent = dir.parent().expect("a directory of the cache has a parent");
-    let name = dir.file_name().expect("a directory of the cache has a name").to_string_lossy();
-    fs::create_dir_all(parent).unwrap_or_else(|e| panic!("{}: {e}", parent.display()));
-    let lock_path = parent.join(format!(".{name}.lock"));
-    let lock = File::create(&lock_path).unwrap_or_else(|e| panic!("{}: {e}", lock_path.display()));
-    lock.lock().unwrap_or_else(|e| panic!("{}: {e}", lock_path.display()));
-    // Another process may have made it while this one waited.
-    if is_fresh(dir, recipe) {
-        return;
-    }
-    let fresh = tempfile::Builder::new()
-        .prefix(&format!(".{name}."))
-        .tempdir_in(parent)
-        .unwrap_or_else(|e| panic!("{}: {e}", parent.display()));
-    make(fresh.path());
-    fs::write(fresh.path().join(STAMP), recipe).unwrap_or_else(|e| panic!("{name}: {e}"));
+pub fn once(parent: &Path, recipe: &str, make: impl FnOnce(&Path)) -> PathBuf {
+    let dir = parent.join(format!("{:016x}", fnv1a(recipe.as_bytes())));
     if dir.exists() {
-        fs::remove_dir_all(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
+        return dir;
     }
-    fs::rename(fresh.keep(), dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
+    let fail = |e: std::io::Error| -> ! { panic!("{}: {e}", parent.display()) };
+    fs::create_dir_all(parent).unwrap_or_else(|e| fail(e));
+    let lock = File::create(parent.join(".lock")).unwrap_or_else(|e| fail(e));
+    lock.lock().unwrap_or_else(|e| fail(e));
+    // Another process may have made it while this one waited.
+    if dir.exists() {
+        return dir;
+    }
+    let fresh = tempfile::tempdir_in(parent).unwrap_or_else(|e| fail(e));
+    make(fresh.path());
+    fs::rename(fresh.keep(), &dir).unwrap_or_else(|e| fail(e));
+    dir
 }
 
-fn is_fresh(dir: &Path, recipe: &str) -> bool {
-    fs::read_to_string(dir.join(STAMP)).is_ok_and(|made_from| made_from == recipe)
+/// The 64-bit FNV-1a hash: enough to notice that a source has changed.
+pub fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 /// The first line that `program --version` prints.

@@ -1,13 +1,14 @@
 //! The kernel's own tools, compiled from the source packages: the peers of the cores.
 //!
 //! A tool of a series is compiled when a test first asks for it (a second for most, 20 s for
-//! `resolve_btfids` with its libraries) and kept in `cache()/tools/SERIES`.
+//! `resolve_btfids` with its libraries) and kept below `cache()/tools/SERIES`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
-use crate::made::{once, run, version};
+use crate::made::{fnv1a, once, run, version};
 use crate::{cache, source};
 
 /// The executable of a tool of the kernel `series` (`6.1`, `6.12`, `7.3`).
@@ -20,16 +21,22 @@ use crate::{cache, source};
 /// | `sorttable-orc` | the same with `UNWINDER_ORC_ENABLED`, the ORC format of x86 |
 /// | `sorttable-orc-mcount` | the same with both, as x86 with ftrace has it |
 /// | `resolve_btfids` | `tools/bpf/resolve_btfids` |
+/// | `bpftool` | `tools/bpf/bpftool`, its bootstrap version: `btf dump` and `gen` only |
+/// | `libbpf.a` | `tools/lib/bpf` as that bpftool has it, to link small programs with |
 ///
 /// # Panics
 /// If the name is none of these, the source is not unpacked, or the compiler fails.
 pub fn tool(series: &str, name: &str) -> PathBuf {
     let tree = source(series);
-    let dir = cache().join("tools").join(series).join(name);
-    let recipe = format!("{}\n{}\n", version("gcc"), digest(&tree, inputs(name)));
-    once(&dir, &recipe, |fresh| match name {
+    let parent = cache().join("tools").join(series).join(name);
+    static GCC: OnceLock<String> = OnceLock::new();
+    let gcc = GCC.get_or_init(|| version("gcc"));
+    let recipe = format!("{gcc}\n{}\n", digest(&tree, inputs(name)));
+    let dir = once(&parent, &recipe, |fresh| match name {
         "kallsyms" => kallsyms(&tree, fresh),
-        "resolve_btfids" => resolve_btfids(&tree, fresh),
+        "resolve_btfids" => by_makefile(&tree, fresh, "resolve_btfids", &[], name),
+        "bpftool" => by_makefile(&tree, fresh, "bpftool", &BOOTSTRAP, "bootstrap/bpftool"),
+        "libbpf.a" => by_makefile(&tree, fresh, "bpftool", &BOOTSTRAP, "bootstrap/libbpf/libbpf.a"),
         _ => sorttable(&tree, fresh, name),
     });
     dir.join(name)
@@ -40,6 +47,9 @@ fn inputs(name: &str) -> &'static [&'static str] {
     match name {
         "kallsyms" => &["scripts/kallsyms.c"],
         "resolve_btfids" => &["Makefile", "tools/bpf/resolve_btfids/main.c"],
+        "bpftool" | "libbpf.a" => {
+            &["Makefile", "tools/bpf/bpftool/btf.c", "tools/lib/bpf/btf_dump.c"]
+        }
         "sorttable" | "sorttable-mcount" | "sorttable-orc" | "sorttable-orc-mcount" => {
             &["scripts/sorttable.c", "scripts/sorttable.h", "scripts/elf-parse.c"]
         }
@@ -54,13 +64,6 @@ fn digest(tree: &Path, files: &[&str]) -> String {
         format!("{file} {} {:016x}", bytes.len(), fnv1a(&bytes))
     };
     files.iter().map(line).collect::<Vec<_>>().join("\n")
-}
-
-/// The 64-bit FNV-1a hash: enough to notice that a source has changed.
-pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }
 
 fn kallsyms(tree: &Path, out: &Path) {
@@ -87,19 +90,23 @@ fn sorttable(tree: &Path, out: &Path, name: &str) {
     run(gcc.arg("-lpthread"));
 }
 
+/// The bpftool that others are built with; the libraries that it does without are not asked for.
+const BOOTSTRAP: [&str; 4] = ["bootstrap", "SKIP_CRYPTO=1", "SKIP_LLVM=1", "SKIP_LIBBFD=1"];
+
 /// Builds with the tool's own Makefile, objects outside the tree, and keeps the executable alone.
-fn resolve_btfids(tree: &Path, out: &Path) {
+fn by_makefile(tree: &Path, out: &Path, dir: &str, targets: &[&str], built: &str) {
     let objects = out.join("objects");
     fs::create_dir(&objects).unwrap_or_else(|e| panic!("{}: {e}", objects.display()));
     let mut make = Command::new("make");
-    make.args(["-s", "-j2", "-C"]).arg(tree.join("tools/bpf/resolve_btfids"));
-    make.arg(format!("OUTPUT={}/", objects.display()));
+    make.args(["-s", "-j2", "-C"]).arg(tree.join("tools/bpf").join(dir));
+    make.arg(format!("OUTPUT={}/", objects.display())).args(targets);
     // A test may itself run under make: its flags and job slots are not this make's.
     for name in ["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "O", "OUTPUT"] {
         make.env_remove(name);
     }
     run(&mut make);
-    let binary = "resolve_btfids";
-    fs::copy(objects.join(binary), out.join(binary)).unwrap_or_else(|e| panic!("{binary}: {e}"));
+    let built = objects.join(built);
+    let name = built.file_name().unwrap_or_default();
+    fs::copy(&built, out.join(name)).unwrap_or_else(|e| panic!("{}: {e}", built.display()));
     fs::remove_dir_all(&objects).unwrap_or_else(|e| panic!("{}: {e}", objects.display()));
 }

@@ -4,13 +4,14 @@ use std::process::Command;
 
 use peer_tests::tool;
 
-const NAMES: [&str; 6] = [
+const NAMES: [&str; 7] = [
     "kallsyms",
     "sorttable",
     "sorttable-mcount",
     "sorttable-orc",
     "sorttable-orc-mcount",
     "resolve_btfids",
+    "bpftool",
 ];
 
 #[test]

@@ -38,6 +38,7 @@ pub struct Recipe {
 }
 
 const TINY: &str = include_str!("../kernels/tiny.config");
+const LEAN: &str = include_str!("../kernels/lean.config");
 const NO_BTF: &str = include_str!("../kernels/nobtf.config");
 const NO_KALLSYMS: &str = include_str!("../kernels/nokallsyms.config");
 const DEFCONFIG: &str = include_str!("../kernels/defconfig.config");
@@ -57,15 +58,15 @@ pub const RECIPES: &[Recipe] = &[
         name: "6.12-tiny-nobtf",
         series: "6.12",
         base: "tinyconfig",
-        fragments: &[TINY, NO_BTF],
-        lines: 1900,
+        fragments: &[TINY, LEAN, NO_BTF],
+        lines: 1100,
     },
     Recipe {
         name: "6.12-tiny-nokallsyms",
         series: "6.12",
         base: "tinyconfig",
-        fragments: &[TINY, NO_KALLSYMS],
-        lines: 1800,
+        fragments: &[TINY, LEAN, NO_KALLSYMS],
+        lines: 1000,
     },
     Recipe {
         name: "6.12-defconfig",
@@ -90,6 +91,8 @@ pub struct Kernel {
     recipe: &'static Recipe,
     source: PathBuf,
     directory: PathBuf,
+    /// The user's own tree: it may have changed since the stamp was written.
+    own: bool,
     quiet: bool,
 }
 
@@ -106,7 +109,7 @@ impl Kernel {
                 (source, directory)
             }
         };
-        Ok(Kernel { recipe, source, directory, quiet })
+        Ok(Kernel { recipe, source, directory, own: tree.is_some(), quiet })
     }
 
     /// The build directory.
@@ -114,9 +117,14 @@ impl Kernel {
         &self.directory
     }
 
-    /// The source tree.
-    pub fn source(&self) -> &Path {
-        &self.source
+    /// Whether it is built from the user's own tree.
+    pub fn own(&self) -> bool {
+        self.own
+    }
+
+    /// The output of every make.
+    pub fn log(&self) -> PathBuf {
+        self.directory.join(LOG)
     }
 
     /// Builds what is missing and returns the build directory.
@@ -126,7 +134,8 @@ impl Kernel {
         let _lock = self.lock()?;
         let wanted = Wanted::parse(self.recipe.fragments)?;
         let stamp = self.stamp()?;
-        if fs::read_to_string(self.directory.join(STAMP)).is_ok_and(|old| old == stamp) {
+        let stamped = fs::read_to_string(self.directory.join(STAMP)).is_ok_and(|old| old == stamp);
+        if stamped && !self.own && self.complete() {
             self.say("is in the cache");
         } else if self.adoptable(&wanted) {
             fs::write(self.directory.join(STAMP), &stamp)?;
@@ -158,9 +167,15 @@ impl Kernel {
         let there = |file: &str| self.directory.join(file).exists();
         !there(STAMP)
             && !there(CONFIGURED)
-            && there("vmlinux")
-            && there("System.map")
             && wanted.check(&self.directory.join(".config")).is_ok()
+            && self.complete()
+    }
+
+    /// Whether everything that the build makes last is there.
+    fn complete(&self) -> bool {
+        let made = |file: &str| self.directory.join(file).exists();
+        made("vmlinux")
+            && made("System.map")
             && self.modules().is_some_and(|modules| modules.iter().all(|module| module.exists()))
     }
 
@@ -181,7 +196,7 @@ impl Kernel {
             return Ok(());
         }
         self.say(&format!("{} and {} options", self.recipe.base, wanted.len()));
-        let log = self.directory.join(LOG);
+        let log = self.log();
         process::logged(self.make().arg("-s").arg(self.recipe.base), &log, |_| ())?;
         let base = fs::read_to_string(&config)?;
         fs::write(&config, format!("{base}{}", wanted.lines()))?;
@@ -192,17 +207,12 @@ impl Kernel {
     }
 
     fn compile(&self) -> Result<()> {
-        let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut make = self.make();
-        make.arg(format!("-j{jobs}"));
-        if let Some(flags) = pahole_flags()? {
-            make.arg(format!("PAHOLE_FLAGS={flags}"));
-        }
-        make.args(["vmlinux", "modules"]);
+        let mut make = self.make_kernel()?;
+        make.arg("modules");
         let mut live = Live::new(self.recipe.name, self.quiet);
         let mut lines = 0_usize;
         let about = self.recipe.lines;
-        process::logged(&mut make, &self.directory.join(LOG), |line| {
+        process::logged(&mut make, &self.log(), |line| {
             // Kbuild's own lines: two spaces, the verb, the file.
             if let Some(step) = line.strip_prefix("  ") {
                 lines += 1;
@@ -215,8 +225,20 @@ impl Kernel {
         Ok(())
     }
 
+    /// `make vmlinux` on all cores.
+    pub fn make_kernel(&self) -> Result<Command> {
+        let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut make = self.make();
+        make.arg(format!("-j{jobs}"));
+        if let Some(flags) = pahole_flags()? {
+            make.arg(format!("PAHOLE_FLAGS={flags}"));
+        }
+        make.arg("vmlinux");
+        Ok(make)
+    }
+
     /// `make` in the source tree with `O=`, with the environment that makes builds comparable.
-    pub fn make(&self) -> Command {
+    fn make(&self) -> Command {
         let mut make = Command::new("make");
         // Variables of an outer make or a kernel developer's shell would change the result.
         for name in ["MAKEFLAGS", "MFLAGS", "ARCH", "CROSS_COMPILE", "LLVM", "KBUILD_OUTPUT"] {

@@ -40,7 +40,7 @@ impl<'data> Btf<'data> {
     ///
     /// # Errors
     /// The first fault of the header, its parts, or the extent of a type. That the types refer to
-    /// others that exist and make sense is for `check` to say.
+    /// others that exist and make sense is for [`check`](crate::check()) to say.
     pub fn parse(data: &'data [u8]) -> Result<Self, Error> {
         Self::read(data, None)
     }

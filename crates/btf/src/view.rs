@@ -194,6 +194,11 @@ impl<'data> Type<'data> {
         })
     }
 
+    /// The number that a value of this enumeration stands for, signed or not.
+    pub fn enum_number(&self, value: EnumValue) -> i128 {
+        if self.kflag { value.value.into() } else { (value.value as u64).into() }
+    }
+
     /// The parameters of a `FUNC_PROTO`; none for other kinds.
     pub fn params(&self) -> impl ExactSizeIterator<Item = Param> + use<'data> {
         self.words(&[Kind::FuncProto])

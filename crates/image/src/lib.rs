@@ -26,7 +26,7 @@ pub use elf::{Class, Elf, Header, Section};
 pub use error::Error;
 pub use object::{Endian, Endianness};
 pub use patch::{Patch, PatchError, apply};
-pub use relocatable::{DataSection, NewSymbol, Relocatable, Relocation};
+pub use relocatable::{DataSection, EmptySection, Extras, NewSymbol, Relocatable, Relocation};
 pub use symbols::{Place, Symbol};
 
 /// The constants of the ELF specification, under their own names (`SHT_SYMTAB`, `EM_X86_64`, ...).

@@ -41,7 +41,7 @@ pub struct DataSection<'a> {
 pub struct Relocation {
     /// Offset into the section in bytes.
     pub offset: u64,
-    /// Index into [`Relocatable::symbols`].
+    /// Index into [`Relocatable::symbols`], or behind those into [`Extras::locals`].
     pub symbol: u32,
     /// `R_*` of the machine.
     pub r_type: u32,
@@ -62,18 +62,48 @@ pub struct NewSymbol<'a> {
     pub size: u64,
 }
 
+/// What an assembler puts into an object beside its data.
+#[derive(Debug, Clone, Default)]
+pub struct Extras<'a> {
+    /// Sections without bytes, before all others.
+    pub empty: Vec<EmptySection<'a>>,
+    /// Local symbols of type `STT_NOTYPE`, before the global ones.
+    pub locals: Vec<NewSymbol<'a>>,
+}
+
+/// A section without bytes; its alignment still counts in a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EmptySection<'a> {
+    /// Name.
+    pub name: &'a str,
+    /// `SHT_*`.
+    pub sh_type: u32,
+    /// `SHF_*`.
+    pub flags: u64,
+    /// Alignment in bytes.
+    pub align: u64,
+}
+
 impl Relocatable<'_> {
     /// The object file.
     ///
     /// # Errors
     /// A 32-bit object that would be larger than 4 GiB.
     pub fn write(&self) -> Result<Vec<u8>, Error> {
+        self.write_with(&Extras::default())
+    }
+
+    /// The object file, with empty sections and local symbols.
+    ///
+    /// # Errors
+    /// A 32-bit object that would be larger than 4 GiB.
+    pub fn write_with(&self, extras: &Extras<'_>) -> Result<Vec<u8>, Error> {
         let mut out = Vec::new();
-        self.write_to(&mut out).map_err(|e| Error::file(e.to_string()))?;
+        self.write_to(extras, &mut out).map_err(|e| Error::file(e.to_string()))?;
         Ok(out)
     }
 
-    fn write_to(&self, out: &mut Vec<u8>) -> Result<(), object::write::Error> {
+    fn write_to(&self, extras: &Extras<'_>, out: &mut Vec<u8>) -> Result<(), object::write::Error> {
         let is_64 = self.header.class == Class::Elf64;
         let mut w = Writer::new(self.header.endian, is_64, out);
 
@@ -82,6 +112,14 @@ impl Relocatable<'_> {
             .sections
             .iter()
             .map(|s| format!("{}{}", if self.rela { ".rela" } else { ".rel" }, s.name))
+            .collect();
+        let empty: Vec<_> = extras
+            .empty
+            .iter()
+            .map(|section| {
+                w.reserve_section_index();
+                w.add_section_name(section.name.as_bytes())
+            })
             .collect();
         let mut indices = Vec::new();
         for (section, rel_name) in self.sections.iter().zip(&rel_names) {
@@ -93,16 +131,17 @@ impl Relocatable<'_> {
             });
             indices.push((name, index, rel));
         }
-        let symbols: Vec<_> = self
-            .symbols
+        let (locals, globals) = (&extras.locals, &self.symbols);
+        let symbols: Vec<_> = locals
             .iter()
+            .chain(globals)
             .map(|symbol| {
                 let section = symbol.section.map(|s| indices[s as usize].1);
                 w.reserve_symbol_index(section);
                 (w.add_string(symbol.name.as_bytes()), section)
             })
             .collect();
-        if !self.symbols.is_empty() {
+        if !symbols.is_empty() {
             w.reserve_symtab_section_index();
             w.reserve_strtab_section_index();
         }
@@ -134,11 +173,13 @@ impl Relocatable<'_> {
             w.write(section.bytes);
         }
         w.write_null_symbol();
-        for (symbol, &(name, section)) in self.symbols.iter().zip(&symbols) {
+        let all = locals.iter().chain(globals);
+        for (index, (symbol, &(name, section))) in all.zip(&symbols).enumerate() {
+            let bind = if index < locals.len() { elf::STB_LOCAL } else { elf::STB_GLOBAL };
             w.write_symbol(&Sym {
                 section: section.map(|SectionIndex(index)| index),
                 st_name: w.string_offset(Some(name)),
-                st_info: elf::SymbolInfo::new(elf::STB_GLOBAL, elf::STT_NOTYPE),
+                st_info: elf::SymbolInfo::new(bind, elf::STT_NOTYPE),
                 st_other: elf::SymbolOther(0),
                 st_shndx: elf::SHN_UNDEF,
                 st_value: symbol.value,
@@ -149,9 +190,15 @@ impl Relocatable<'_> {
         for section in &self.sections {
             w.write_align_relocation();
             for r in &section.relocations {
+                let (index, locals) = (r.symbol, locals.len() as u32);
+                // The table has the null symbol first, then the locals, then the globals.
+                let place = match index.checked_sub(globals.len() as u32) {
+                    Some(local) => local,
+                    None => locals + index,
+                };
                 let rel = Rel {
                     r_offset: r.offset,
-                    r_sym: r.symbol + 1,
+                    r_sym: place + 1,
                     r_type: elf::RelocationType(r.r_type),
                     r_addend: r.addend,
                 };
@@ -161,6 +208,21 @@ impl Relocatable<'_> {
         w.write_shstrtab();
 
         w.write_null_section_header();
+        let start = offsets.first().copied().unwrap_or(0);
+        for (section, name) in extras.empty.iter().zip(empty) {
+            w.write_section_header(&SectionHeader {
+                sh_name: w.section_name_offset(Some(name)),
+                sh_type: elf::SectionType(section.sh_type),
+                sh_flags: elf::SectionFlags(section.flags),
+                sh_addr: 0,
+                sh_offset: start,
+                sh_size: 0,
+                sh_link: 0,
+                sh_info: 0,
+                sh_addralign: section.align.max(1),
+                sh_entsize: 0,
+            });
+        }
         for (i, section) in self.sections.iter().enumerate() {
             let (name, index, rel) = indices[i];
             w.write_section_header(&SectionHeader {
@@ -187,7 +249,7 @@ impl Relocatable<'_> {
                 );
             }
         }
-        w.write_symtab_section_header(1);
+        w.write_symtab_section_header(locals.len() as u32 + 1);
         w.write_strtab_section_header();
         w.write_shstrtab_section_header();
         Ok(())

@@ -146,6 +146,11 @@ impl Features {
         }
     }
 
+    /// The name that Kbuild gives the output, where it gives one.
+    pub fn default_output(&self) -> Option<&'static str> {
+        self.names_output.then_some("vmlinux.unstripped")
+    }
+
     /// The flags for `scripts/kallsyms` with `config`.
     pub fn kallsyms_flags(&self, config: &Config) -> Vec<&str> {
         let asked = |options: &[String]| options.iter().any(|option| config.has(option));

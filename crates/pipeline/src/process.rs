@@ -4,13 +4,13 @@
 //! whole group: an interrupted link leaves nothing running. Should vmlinker itself be killed, the
 //! kernel ends its direct children (`PR_SET_PDEATHSIG`).
 //!
-//! This is the one file with unsafe code: what runs between fork and exec.
+//! The unsafe code here is what runs between fork and exec.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI32, Ordering};
 
@@ -63,6 +63,16 @@ pub fn check_interrupt() -> Result<()> {
 /// It cannot be started, it fails, it is killed, or this process is interrupted.
 pub fn run(command: &mut Command) -> Result<()> {
     let mut child = Running::start(command)?;
+    child.finish()
+}
+
+/// Runs a command whose standard output, a pipe, `read` reads to its end.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_reading(command: &mut Command, read: impl FnOnce(ChildStdout)) -> Result<()> {
+    let mut child = Running::start(command.stdout(Stdio::piped()))?;
+    read(child.child.stdout.take().expect("stdout is piped"));
     child.finish()
 }
 

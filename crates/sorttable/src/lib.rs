@@ -18,8 +18,8 @@
 //! cannot be told apart.
 //!
 //! Cost: O(n log n) in the number of entries; the image is only read. ORC tables are sorted beside
-//! the others, as keys of 8 bytes. Tables of a defconfig x86_64 kernel (a million ORC entries) take
-//! about 20 ms on two cores.
+//! the others, as keys of 8 bytes. In processor time, the list of functions read: 9 ms for the 130,000
+//! ORC entries and 23,000 locations of a small x86_64 kernel, 27 ms for a million and 60,000.
 //!
 //! Source of facts: `scripts/sorttable.{c,h}` and `tools/arch/*/include/asm/orc_types.h` of Linux 6.1,
 //! 6.12 and 7.3, and their behaviour (`tests/tests/sorttable.rs` compares bytes).
@@ -42,7 +42,7 @@ use image::{Class, Elf, Endian, Patch, consts};
 
 pub use dialect::{BoundsSource, Dialect, FlagSearch, Unrecognized};
 pub use error::Error;
-pub use functions::{Function, Functions};
+pub use functions::{Function, Functions, Row};
 pub use mcount::bounds_from_system_map;
 pub use orc_types::{OrcEntry, OrcTerminator};
 

@@ -9,6 +9,7 @@
 use std::ops::Range;
 
 use image::{Class, Elf, Endian, Endianness, Error as ImageError, Patch, Section, consts};
+use rayon::prelude::*;
 
 use crate::functions::hex;
 use crate::layout::range;
@@ -52,11 +53,11 @@ pub(crate) fn sort(
         && let Some(functions) = options.functions.as_ref().filter(|list| !list.is_empty())
     {
         let before = before_function(elf.header().machine, options);
-        for value in &mut locations.values {
+        locations.values.par_iter_mut().with_min_len(1 << 12).for_each(|value| {
             if !functions.contains(*value, before) {
                 *value = 0;
             }
-        }
+        });
     }
     locations.values.sort_unstable();
     Ok(locations.patches(elf))
@@ -110,11 +111,7 @@ impl Locations {
     }
 
     /// The addends of all relocations for words within `bounds`, in the file's order.
-    fn from_relocations(
-        elf: &Elf<'_>,
-        bounds: &Range<u64>,
-        expected: u64,
-    ) -> Result<Self, Error> {
+    fn from_relocations(elf: &Elf<'_>, bounds: &Range<u64>, expected: u64) -> Result<Self, Error> {
         let word = Word::of(elf);
         let mut locations = Locations { word, values: Vec::new(), places: Vec::new() };
         for section in elf.sections().iter().filter(|s| s.sh_type == consts::SHT_RELA.0) {

@@ -45,11 +45,7 @@ pub(crate) struct Tables<'d> {
 }
 
 impl<'d> Tables<'d> {
-    pub fn find(
-        elf: &Elf<'d>,
-        layout: &Layout<'_, '_>,
-        dialect: &Dialect,
-    ) -> Result<Self, Error> {
+    pub fn find(elf: &Elf<'d>, layout: &Layout<'_, '_>, dialect: &Dialect) -> Result<Self, Error> {
         let (Some(ip), Some(orc)) = (layout.orc_ip, layout.orc) else {
             return Err(Error::IncompleteOrc);
         };
@@ -81,7 +77,8 @@ impl<'d> Tables<'d> {
             .with_min_len(1 << 14)
             .map(|(index, (ip, entry))| self.key(index as u64, ip, entry))
             .collect();
-        sort_runs(&mut keys);
+        // A merge sort: the keys come in long ascending runs, one for each section of code.
+        keys.par_sort();
         let mut ips = vec![0; self.ips.len()];
         let mut entries = vec![0; self.entries.len()];
         (ips.par_chunks_exact_mut(IP_SIZE))
@@ -122,10 +119,4 @@ impl<'d> Tables<'d> {
         ip.copy_from_slice(&self.endian.write_u32(distance.wrapping_add(moved)));
         entry.copy_from_slice(&self.entries[from * self.entry.size..(from + 1) * self.entry.size]);
     }
-}
-
-/// Sorts keys that come in long ascending runs, one for each section of code.
-fn sort_runs(keys: &mut [u64]) {
-    // A stable sort takes runs as they are; an unstable one would break them up.
-    keys.par_sort();
 }

@@ -118,7 +118,8 @@ mod tests {
         let by_type = "if (orc_a->type == ORC_TYPE_UNDEFINED)";
         let old = x86(&format!("{regs}\tunsigned\ttype:2;\n\tunsigned\tend:1;\n"));
         assert_eq!(detect(by_reg, &old), Some(OrcEntry::X86_SP_REG));
-        let between = x86(&format!("{regs}\tunsigned\ttype:2;\n\tunsigned\tsignal:1;\n\tunsigned\tend:1;\n"));
+        let between =
+            x86(&format!("{regs}\tunsigned\ttype:2;\n\tunsigned\tsignal:1;\n\tunsigned\tend:1;\n"));
         let signal = OrcEntry { terminator: OrcTerminator(0x080f), ..OrcEntry::X86_SP_REG };
         assert_eq!(detect(by_reg, &between), Some(signal));
         let new = x86(&format!("{regs}\tunsigned\ttype:3;\n\tunsigned\tsignal:1;\n"));

@@ -37,11 +37,7 @@ pub(crate) struct Found {
 }
 
 impl<'d> Table<'d> {
-    pub fn new(
-        elf: &Elf<'d>,
-        symtab: &Section<'_>,
-        strtab: &Section<'_>,
-    ) -> Result<Self, Error> {
+    pub fn new(elf: &Elf<'d>, symtab: &Section<'_>, strtab: &Section<'_>) -> Result<Self, Error> {
         let (class, endian) = (elf.class(), elf.endian());
         let entry = entry_size(class) as u64;
         if symtab.entsize != entry {
@@ -120,7 +116,9 @@ impl<'d> Table<'d> {
 
     /// The first `count` entries, as far as the file goes.
     fn entries(&self, count: u64) -> impl Iterator<Item = &'d [u8]> {
-        self.data.chunks_exact(entry_size(self.class)).take(usize::try_from(count).unwrap_or(usize::MAX))
+        self.data
+            .chunks_exact(entry_size(self.class))
+            .take(usize::try_from(count).unwrap_or(usize::MAX))
     }
 
     /// From the name to the end of the file.

@@ -34,29 +34,42 @@ pub struct MapError {
     pub cause: &'static str,
 }
 
-/// The text of `entries`, in their order; addresses have 8 hexadecimal digits in a 32-bit image and 16
-/// in a 64-bit one.
+/// The text of `entries`, in their order; addresses have at least 8 hexadecimal digits in a 32-bit image
+/// and 16 in a 64-bit one.
 pub fn write_map(entries: &[Entry<'_>], class: Class) -> Vec<u8> {
     let digits = 2 * class.address_size() as usize;
     let size = entries.iter().map(|entry| digits + 4 + entry.name.len()).sum();
     let mut text = Vec::with_capacity(size);
     for entry in entries {
         write_address(&mut text, entry, digits);
-        text.extend_from_slice(&[b' ', entry.kind, b' ']);
-        text.extend_from_slice(entry.name);
-        text.push(b'\n');
+        write_name(&mut text, entry);
     }
     text
 }
 
-fn write_address(text: &mut Vec<u8>, entry: &Entry<'_>, digits: usize) {
-    let mut field = [b' '; 16];
-    if !entry.is_undefined() {
-        for (place, digit) in field[..digits].iter_mut().rev().enumerate() {
-            *digit = b"0123456789abcdef"[(entry.addr >> (4 * place)) as usize & 15];
-        }
+/// The address, or blanks in its place.
+pub(crate) fn write_address(text: &mut Vec<u8>, entry: &Entry<'_>, digits: usize) {
+    match entry.is_undefined() {
+        true => text.resize(text.len() + digits, b' '),
+        false => write_number(text, entry.addr, digits),
+    }
+}
+
+/// At least `digits` digits: GNU nm gives 32-bit MIPS addresses sign-extended, with 16.
+pub(crate) fn write_number(text: &mut Vec<u8>, number: u64, digits: usize) {
+    let digits = digits.max(16 - number.leading_zeros() as usize / 4);
+    let mut field = [0; 16];
+    for (place, digit) in field[..digits].iter_mut().rev().enumerate() {
+        *digit = b"0123456789abcdef"[(number >> (4 * place)) as usize & 15];
     }
     text.extend_from_slice(&field[..digits]);
+}
+
+/// The rest of the line: the letter and the name.
+pub(crate) fn write_name(text: &mut Vec<u8>, entry: &Entry<'_>) {
+    text.extend_from_slice(&[b' ', entry.kind, b' ']);
+    text.extend_from_slice(entry.name);
+    text.push(b'\n');
 }
 
 /// Reads a symbol list back, as [`write_map`] or `nm -n` wrote it. The names borrow from `text`.

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// A drop-in for the Linux kernel's link-vmlinux.sh.
+/// A drop-in for the Linux kernel's link-vmlinux.sh: the same vmlinux, byte for byte, sooner.
 #[derive(Debug, Parser)]
 #[command(name = "vmlinker", version)]
 struct Cli {
@@ -22,8 +22,12 @@ struct Cli {
 enum Command {
     Plan(cmd::plan::Args),
     Link(cmd::link::Args),
+    Record(cmd::record::Args),
     Relink(cmd::relink::Args),
+    /// Puts vmlinker into a kernel tree, in the place of scripts/link-vmlinux.sh.
     Install(cmd::install::Args),
+    /// Takes vmlinker out of a kernel tree and restores the kernel's own script.
+    Uninstall(cmd::install::Args),
     Sysmap(cmd::sysmap::Args),
     Kallsyms(cmd::kallsyms::Args),
     Sorttable(cmd::sorttable::Args),
@@ -37,16 +41,27 @@ fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Plan(args) => cmd::plan::run(args),
         Command::Link(args) => cmd::link::run(args),
+        Command::Record(args) => cmd::record::run(args),
         Command::Relink(args) => cmd::relink::run(args),
-        Command::Install(args) => cmd::install::run(args),
+        Command::Install(args) => cmd::install::install(args),
+        Command::Uninstall(args) => cmd::install::uninstall(args),
         Command::Sysmap(args) => cmd::sysmap::run(args),
         Command::Kallsyms(args) => cmd::kallsyms::run(args),
         Command::Sorttable(args) => cmd::sorttable::run(args),
         Command::ResolveBtfids(args) => cmd::resolve_btfids::run(args),
         Command::Btf(args) => cmd::btf::run(args),
     };
-    result.unwrap_or_else(|error| {
-        eprintln!("vmlinker: {error:#}");
-        ExitCode::FAILURE
-    })
+    result.unwrap_or_else(|error| report(&error))
+}
+
+/// Prints an error: one line, and what the kernel's own script would add. Gives the exit status.
+fn report(error: &anyhow::Error) -> ExitCode {
+    eprintln!("vmlinker: {error:#}");
+    let Some(fault) = error.downcast_ref::<pipeline::Error>() else {
+        return ExitCode::FAILURE;
+    };
+    for line in &fault.advice {
+        eprintln!("{line}");
+    }
+    ExitCode::from(fault.status)
 }

@@ -243,7 +243,8 @@ impl Builder<'_> {
         }
         let map = "System.map".to_string();
         let action = Action::Nm { image: image.clone(), map: map.clone() };
-        self.push(action, self.engines.of(Part::Sysmap), "System.map");
+        let why = "the final addresses of all symbols";
+        self.push(action, self.engines.of(Part::Sysmap), why);
         if self.needs.sort_tables {
             let why = "tables that the kernel would else sort while it boots";
             self.push(Action::Sorttable { image }, self.engines.of(Part::Sorttable), why);

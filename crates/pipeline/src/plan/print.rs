@@ -14,7 +14,7 @@ impl Plan {
             text += &step.line();
             if why {
                 let width = 44usize.saturating_sub(step.line().len()).max(2);
-                text += &format!("{:width$}# {} ({})", "", step.why, step.engine);
+                text += &format!("{:width$}# {} ({})", "", step.why, step.engine_name());
             }
             text.push('\n');
         }
@@ -32,7 +32,7 @@ impl Plan {
                     step.verb(),
                     step.output(),
                     step.why,
-                    step.engine
+                    step.engine_name()
                 );
             }
         }
@@ -58,12 +58,11 @@ impl Plan {
                     "verb": step.verb(),
                     "output": step.output(),
                     "inputs": step.inputs(),
-                    "engine": step.engine,
+                    "engine": step.engine_name(),
                     "why": step.why,
                 });
                 if let Action::Ld { strip_debug, .. } = step.action {
                     value["strip_debug"] = strip_debug.into();
-                    value["engine"] = "linker".into();
                 }
                 value
             })

@@ -131,6 +131,15 @@ impl Step {
         }
     }
 
+    /// Who does the step: `native`, `kernel`, or `linker` for a link.
+    pub fn engine_name(&self) -> &'static str {
+        match (&self.action, self.engine) {
+            (Action::Ld { .. }, _) => "linker",
+            (_, Engine::Native) => "native",
+            (_, Engine::Kernel) => "kernel",
+        }
+    }
+
     /// Kbuild's line for the step, without a line feed.
     pub fn line(&self) -> String {
         format!("  {:<7} {}", self.verb(), self.output())

@@ -51,13 +51,12 @@ pub const MCOUNT: u64 = INIT_DATA + 8;
 impl Image {
     /// An image with an exception table and the flag that it is unsorted.
     pub fn new(class: Class, endian: Endianness, machine: u16, extable: Vec<u8>) -> Image {
-        let mut image =
-            Image { class, endian, machine, sections: Vec::new(), symbols: Vec::new() };
+        let mut image = Image { class, endian, machine, sections: Vec::new(), symbols: Vec::new() };
         image.push("__ex_table", consts::SHT_PROGBITS.0, 0x4000, extable);
         let flag = image.u32(1).to_vec();
         image.push(".init.data", consts::SHT_PROGBITS.0, INIT_DATA, flag);
-        image.symbol("main_extable_sort_needed", consts::STT_OBJECT.0, ".init.data", INIT_DATA);
         image.symbol("_end", consts::STT_NOTYPE.0, ".init.data", 0xf000);
+        image.symbol("main_extable_sort_needed", consts::STT_OBJECT.0, ".init.data", INIT_DATA);
         image
     }
 

@@ -1,12 +1,45 @@
-//! `vmlinker link`.
+//! `vmlinker link`: the drop-in that Kbuild calls.
 
 use std::process::ExitCode;
 
-/// Under construction.
+use pipeline::{Call, Jobs, Options, Record, Stage, Toolbox, Tree};
+
+use super::stage_flags::StageFlags;
+
+/// Links the kernel as scripts/link-vmlinux.sh does, called by Kbuild with the same arguments and
+/// environment; or, with the one word clean, removes what a link makes.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+#[command(override_usage = "vmlinker link LD KBUILD_LDFLAGS LDFLAGS_vmlinux [OUTPUT]\n       \
+                            vmlinker link clean")]
+pub struct Args {
+    /// The linker, its flags, the flags for vmlinux, and from Linux 6.17 on the output's name.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+    words: Vec<String>,
+}
 
 /// Runs the command.
-pub fn run(_args: &Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not there yet")
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let jobs = Jobs::from_env();
+    let dir = std::env::current_dir()?;
+    let var = |name: &str| std::env::var(name).ok();
+    let srctree = var("srctree").unwrap_or_else(|| ".".to_string());
+    if args.words == ["clean"] {
+        pipeline::clean(&dir, dir.join(srctree).as_path())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    pipeline::watch_signals()?;
+    // What make's dependency file names: the installed script, or the kernel's own.
+    let script = var("VMLINKER_SCRIPT");
+    let script = script.unwrap_or_else(|| format!("{srctree}/scripts/link-vmlinux.sh"));
+    let call = Call::new(&script, &args.words, &dir, var)?;
+    let flags = StageFlags::from_env()?;
+    let tree = Tree::open(&dir, &call.srctree())?;
+    let toolbox = Toolbox::new(&tree, &flags.engines())?;
+    for (part, reason) in &toolbox.fallbacks {
+        eprintln!("vmlinker: the kernel's own tool does '{}': {reason}", part.name());
+    }
+    Record::new(&call).save()?;
+    let options = Options { schedule: flags.schedule, keep_timestamp: false };
+    Stage::new(&call, &tree, &toolbox, &jobs, options).run()?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,12 +1,68 @@
-//! `vmlinker plan`.
+//! `vmlinker plan`: what a link would do.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Under construction.
+use pipeline::plan::{Engine, Engines, Needs, Part, Passes, Plan, Schedule};
+use pipeline::{Config, Toolbox, Tree};
+
+use super::stage_flags::StageFlags;
+
+/// Prints the steps of a link and how many links they contain, without running any.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Take configuration, schedule and engines from this built kernel tree.
+    #[arg(short = 'C', value_name = "BUILD", required_unless_present = "config")]
+    build: Option<PathBuf>,
+    /// Take the configuration from here: the options that are enabled, for example
+    /// KALLSYMS,DEBUG_INFO_BTF.
+    #[arg(long, value_name = "LIST", conflicts_with = "build", value_delimiter = ',')]
+    config: Option<Vec<String>>,
+    #[command(flatten)]
+    flags: StageFlags,
+    /// Say why each step is there, and who does it.
+    #[arg(long)]
+    why: bool,
+    /// Print JSON, for programs.
+    #[arg(long)]
+    json: bool,
+}
 
 /// Runs the command.
-pub fn run(_args: &Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not there yet")
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let extra = std::env::var("KALLSYMS_EXTRA_PASS").is_ok_and(|value| !value.is_empty());
+    let passes = if extra { Passes::Three } else { Passes::Two };
+    let plan = match &args.build {
+        Some(build) => of_tree(args, &Tree::of_build(build)?, passes)?,
+        None => of_config(args, passes),
+    };
+    if args.json {
+        println!("{:#}", plan.json());
+    } else {
+        print!("{}", plan.text(args.why));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn of_tree(args: &Args, tree: &Tree, passes: Passes) -> anyhow::Result<Plan> {
+    let toolbox = Toolbox::new(tree, &args.flags.engines())?;
+    for (part, reason) in &toolbox.fallbacks {
+        eprintln!("vmlinker: the kernel's own tool does '{}': {reason}", part.name());
+    }
+    let needs = tree.features.needs(&tree.config, tree.features.default_output());
+    let schedule = args.flags.schedule.unwrap_or(tree.features.schedule);
+    Ok(Plan::new(&needs, schedule, &toolbox.engines, passes))
+}
+
+fn of_config(args: &Args, passes: Passes) -> Plan {
+    let names = args.config.iter().flatten().map(String::as_str);
+    let needs = Needs::of_config(&Config::from_names(names));
+    let request = args.flags.engines();
+    let engines = Part::ALL.into_iter().fold(Engines::all(Engine::Native), |engines, part| {
+        match request.of(part) {
+            Some(engine) => engines.with(part, engine),
+            None => engines,
+        }
+    });
+    Plan::new(&needs, args.flags.schedule.unwrap_or(Schedule::Merged), &engines, passes)
 }

@@ -1,12 +1,58 @@
-//! `vmlinker relink`.
+//! `vmlinker relink`: a recorded link once more, without make.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Under construction.
+use anyhow::Context;
+use pipeline::{Jobs, Linker, Options, Relink};
+
+use super::stage_flags::StageFlags;
+
+/// Runs the link of a built kernel tree again, from the record that a link by vmlinker left there.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// The object tree.
+    #[arg(short = 'C', value_name = "BUILD", default_value = ".")]
+    build: PathBuf,
+    /// Write the kernel here and System.map to FILE.System.map, and leave the tree's own files alone.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Run the tree's own link-vmlinux.sh, for comparison.
+    #[arg(long, conflicts_with_all = ["schedule", "engine"])]
+    script: bool,
+    /// Link with this program instead of the recorded linker, for example ld.lld; vmlinker and, with
+    /// --script, the tree's own script alike. For ARCH=um, which links through the C compiler, it
+    /// changes nothing.
+    #[arg(long, value_name = "PROGRAM")]
+    ld: Option<String>,
+    /// Compile init/version-timestamp.o anew first, as a link through make does.
+    #[arg(long)]
+    timestamp: bool,
+    /// Write the steps with their times here, as JSON.
+    #[arg(long, value_name = "FILE")]
+    timings: Option<PathBuf>,
+    /// Threads for native steps. Default: all cores, or what make grants.
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+    #[command(flatten)]
+    flags: StageFlags,
+}
 
 /// Runs the command.
-pub fn run(_args: &Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not there yet")
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let jobs = args.jobs.map_or_else(Jobs::from_env, |jobs| Jobs::Fixed(jobs.into()));
+    pipeline::watch_signals()?;
+    let linker = match args.script {
+        true => Linker::Script,
+        false => Linker::Vmlinker(args.flags.engines()),
+    };
+    let options = Options { schedule: args.flags.schedule, keep_timestamp: !args.timestamp };
+    let (build, output, ld) = (args.build.clone(), args.output.clone(), args.ld.clone());
+    let relink = Relink { build, output, linker, options, ld };
+    let timings = relink.run(&jobs)?;
+    if let Some(path) = &args.timings {
+        let text = serde_json::to_string_pretty(&timings)?;
+        std::fs::write(path, text).with_context(|| path.display().to_string())?;
+    }
+    Ok(ExitCode::SUCCESS)
 }

@@ -41,7 +41,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.files.is_empty() {
-        // PARITY: the kernel's tool succeeds here. Test: cli_arguments in tests/tests/sorttable.rs.
+        // PARITY: the kernel's tool succeeds here. Test: cli_arguments in crates/vmlinker/tests.
         eprintln!("usage: sorttable [-s nm-file] vmlinux...");
         return Ok(ExitCode::SUCCESS);
     }
@@ -50,7 +50,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let functions = match &args.functions {
         // The kernel's tool opens the list only when it can use it.
         Some(path) if mcount => {
-            let list = fs::read(path).with_context(|| format!("Could not parse {}", path.display()));
+            let list =
+                fs::read(path).with_context(|| format!("Could not parse {}", path.display()));
             Some(Functions::parse(&list?))
         }
         _ => None,
@@ -110,7 +111,11 @@ fn dialect(source: &Path, machine: u16) -> anyhow::Result<Dialect> {
 
 fn sort_file(path: &Path, source: &Path, options: &mut Options) -> anyhow::Result<()> {
     let name = path.display();
-    let file = OpenOptions::new().read(true).write(true).open(path).with_context(|| path.display().to_string())?;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .with_context(|| path.display().to_string())?;
     ensure!(file.metadata()?.is_file(), "not a regular file: {name}");
     let patches = {
         // SAFETY: the map is only read. A kernel build has one writer of vmlinux at a time; if another

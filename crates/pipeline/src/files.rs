@@ -1,0 +1,121 @@
+//! Reading and writing files, with errors that name them.
+//!
+//! Inputs are mapped, so a kernel of 500 MB costs only the pages that are looked at. Outputs are
+//! written beside their place and renamed, so a half-written file is never taken for a result.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use image::Patch;
+use memmap2::Mmap;
+
+use crate::error::{Error, Result};
+
+/// The text of a file; what is not UTF-8 is replaced.
+pub fn read_text(path: &Path) -> Result<String> {
+    let bytes = read(path)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The bytes of a file.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|error| Error::file(path, reason(&error)))
+}
+
+/// Maps a file for reading.
+pub fn map(path: &Path) -> Result<Mmap> {
+    let file = File::open(path).map_err(|error| Error::file(path, reason(&error)))?;
+    // SAFETY: the stage's inputs are not written by others while it runs; make sees to that.
+    unsafe { Mmap::map(&file) }.map_err(|error| Error::file(path, reason(&error)))
+}
+
+/// Writes a file: beside its place, then renamed.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let beside = beside(path);
+    let written = File::create(&beside).and_then(|mut file| file.write_all(bytes));
+    let result = written.and_then(|()| fs::rename(&beside, path));
+    result.map_err(|error| {
+        let _ = fs::remove_file(&beside);
+        Error::file(path, reason(&error))
+    })
+}
+
+/// A hidden name next to `path`, this process's own.
+fn beside(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".tmp_{name}.{}", std::process::id()))
+}
+
+/// Creates a file for a child process to write to.
+pub fn create(path: &Path) -> Result<File> {
+    File::create(path).map_err(|error| Error::file(path, reason(&error)))
+}
+
+/// Applies patches to a file in place.
+pub fn patch(path: &Path, patches: &[Patch]) -> Result<()> {
+    let file = fs::OpenOptions::new().write(true).open(path);
+    let file = file.map_err(|error| Error::file(path, reason(&error)))?;
+    for patch in patches {
+        let written = file.write_all_at(&patch.bytes, patch.offset);
+        written.map_err(|error| Error::file(path, reason(&error)))?;
+    }
+    Ok(())
+}
+
+/// Removes a file if it is there.
+pub fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::file(path, format!("cannot be removed: {}", reason(&error))))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Moves a file to its place; across file systems it is copied beside its place first.
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    let moved = fs::rename(from, to).or_else(|error| match error.kind() {
+        io::ErrorKind::CrossesDevices => {
+            let beside = beside(to);
+            fs::copy(from, &beside)?;
+            fs::rename(&beside, to)?;
+            fs::remove_file(from)
+        }
+        _ => Err(error),
+    });
+    moved.map_err(|error| Error::file(to, reason(&error)))
+}
+
+/// The system's words for an error, without the number that Rust appends.
+fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error") {
+        Some(end) => text[..end].to_string(),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_write_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("taken");
+        fs::create_dir(&target).unwrap();
+        fs::write(target.join("inside"), "x").unwrap();
+        assert!(write(&target, b"bytes").is_err());
+        let names: Vec<_> =
+            fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(names, ["taken"]);
+    }
+
+    #[test]
+    fn a_missing_file_is_named_with_the_systems_words() {
+        let error = read(Path::new("/no/such/file")).unwrap_err();
+        assert_eq!(error.to_string(), "/no/such/file: No such file or directory");
+    }
+}

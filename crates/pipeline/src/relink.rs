@@ -1,0 +1,147 @@
+//! Running a recorded link again, by vmlinker or by the tree's own script.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use crate::call::Call;
+use crate::error::{Error, Result};
+use crate::jobs::Jobs;
+use crate::plan::EngineRequest;
+use crate::record::Record;
+use crate::shadow::Shadow;
+use crate::stage::{Options, Stage};
+use crate::timeline::{Timeline, Timing};
+use crate::toolbox::Toolbox;
+use crate::tree::Tree;
+use crate::{files, process};
+
+/// Who links.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Linker {
+    /// The tree's own `link-vmlinux.sh`.
+    Script,
+    /// vmlinker, with these engines.
+    Vmlinker(EngineRequest),
+}
+
+/// A recorded link to be run again.
+#[derive(Debug, Clone)]
+pub struct Relink {
+    /// The object tree.
+    pub build: PathBuf,
+    /// Where the kernel goes; System.map goes beside it as `FILE.System.map`. Without it the tree's own
+    /// files are made anew.
+    pub output: Option<PathBuf>,
+    /// Who links.
+    pub linker: Linker,
+    /// How vmlinker links.
+    pub options: Options,
+    /// The linker in place of the recorded one, for either way to link; may be several words.
+    pub ld: Option<String>,
+}
+
+impl Relink {
+    /// Runs the link; gives the steps with their times.
+    ///
+    /// # Errors
+    /// No record, or whatever the link fails with. An existing output stays as it was then.
+    pub fn run(&self, jobs: &Jobs) -> Result<Vec<Timing>> {
+        let mut record = Record::load(&self.build)?;
+        if let Some(ld) = &self.ld {
+            record.call.ld.clone_from(ld);
+        }
+        let tree = Tree::open(&record.call.dir, &record.call.srctree())?;
+        if !self.options.keep_timestamp {
+            renew_timestamp(&record.call)?;
+        }
+        let Some(output) = &self.output else {
+            return self.link(&record.call, &tree, jobs);
+        };
+        let shadow = Shadow::new(&record.call.dir, output)?;
+        let call = record.call.moved_to(shadow.dir());
+        let result = self.link(&call, &tree, jobs).and_then(|timings| {
+            take_results(&call, &tree, output)?;
+            Ok(timings)
+        });
+        match result {
+            Err(error) if error.keep_files => {
+                let kept = shadow.keep();
+                Err(error.advise(format!("the temporary files are in {}", kept.display())))
+            }
+            other => other,
+        }
+    }
+
+    fn link(&self, call: &Call, tree: &Tree, jobs: &Jobs) -> Result<Vec<Timing>> {
+        match &self.linker {
+            Linker::Script => run_script(call, tree),
+            Linker::Vmlinker(request) => {
+                let toolbox = Toolbox::new(tree, request)?;
+                let options = Options { keep_timestamp: true, ..self.options };
+                Stage::new(call, tree, &toolbox, jobs, options).run()
+            }
+        }
+    }
+}
+
+/// Compiles `init/version-timestamp.o` anew, through the tree's own top Makefile.
+fn renew_timestamp(call: &Call) -> Result<()> {
+    let mut make = process::command("make", &call.dir);
+    let result = process::run(make.args(["--no-print-directory", "init/version-timestamp.o"]));
+    result.map_err(|error| error.in_step("MAKE init/version-timestamp.o"))
+}
+
+/// Runs the kernel's own script. It begins a step with a line, so the lines tell the times.
+fn run_script(call: &Call, tree: &Tree) -> Result<Vec<Timing>> {
+    let shell = call.tool("CONFIG_SHELL")?.0;
+    let mut command = process::command(shell, &call.dir);
+    command.arg(&tree.script).args([&call.ld, &call.ldflags, &call.ldflags_vmlinux]);
+    command.args(&call.output).envs(&call.env);
+    // The script's only use of make is to renew the time stamp, which has been seen to.
+    command.env("MAKE", "true");
+    let mut timeline = Timeline::default();
+    let mut step: Option<(String, String, Instant)> = None;
+    let mut end_step = |step: &mut Option<(String, String, Instant)>| {
+        if let Some((verb, output, start)) = step.take() {
+            timeline.push(&verb, &output, "script", start);
+        }
+    };
+    let result = process::run_reading(&mut command, |stdout| {
+        for line in BufReader::new(stdout).lines().map_while(std::result::Result::ok) {
+            println!("{line}");
+            let mut words = line.split_whitespace();
+            if let (true, Some(verb), Some(output)) =
+                (line.starts_with("  "), words.next(), words.next())
+            {
+                end_step(&mut step);
+                step = Some((verb.to_string(), output.to_string(), Instant::now()));
+            }
+        }
+    });
+    end_step(&mut step);
+    result.map_err(|error| error.in_step("link-vmlinux.sh"))?;
+    Ok(timeline.into_steps())
+}
+
+/// Moves what the link made out of the shadow.
+fn take_results(call: &Call, tree: &Tree, output: &Path) -> Result<()> {
+    let needs = tree.features.needs(&tree.config, call.output.as_deref());
+    let beside = |ending: &str| {
+        let mut name = output.as_os_str().to_owned();
+        name.push(ending);
+        PathBuf::from(name)
+    };
+    for made in ["System.map", "vmlinux.map"] {
+        let from = call.dir.join(made);
+        if from.exists() {
+            let ending = if made == "System.map" { ".System.map" } else { ".map" };
+            files::rename(&from, &beside(ending))?;
+        }
+    }
+    let kernel = call.dir.join(&needs.output);
+    if !kernel.exists() {
+        return Err(Error::file(&kernel, "the link succeeded but made no kernel"));
+    }
+    files::rename(&kernel, output)
+}

@@ -1,0 +1,332 @@
+//! Running a plan.
+//!
+//! [`Stage::run`] is the whole final link, top to bottom. It executes the steps of a [`Plan`], each
+//! with the engine that the plan names, in the object tree and with the file names of the kernel's own
+//! script. The kernel itself is linked under a temporary name and gets its real name last of all, so
+//! that at no moment, not even when everything is killed, does a half-made `vmlinux` exist.
+
+mod compare;
+mod kernel;
+mod link;
+mod native;
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Instant;
+
+use image::Elf;
+
+use crate::call::Call;
+use crate::error::{Error, Result};
+use crate::features::BtfRecipe;
+use crate::files;
+use crate::jobs::Jobs;
+use crate::plan::{Action, Engine, Passes, Plan, Schedule, Settle, Step};
+use crate::process;
+use crate::timeline::{Timeline, Timing};
+use crate::toolbox::Toolbox;
+use crate::tree::Tree;
+
+/// Name of the kernel until it is finished.
+pub const UNFINISHED: &str = ".tmp_vmlinux.unfinished";
+
+/// How to link.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Options {
+    /// The schedule; the tree's own if not given.
+    pub schedule: Option<Schedule>,
+    /// Leave `init/version-timestamp.o` as it is, so that two links can be compared.
+    pub keep_timestamp: bool,
+}
+
+/// One final link: what it works on, and how far it is.
+pub struct Stage<'a> {
+    call: &'a Call,
+    tree: &'a Tree,
+    toolbox: &'a Toolbox,
+    jobs: &'a Jobs,
+    options: Options,
+    timeline: Timeline,
+}
+
+impl<'a> Stage<'a> {
+    /// A link of `tree` as `call` asks for it, with the engines of `toolbox`.
+    pub fn new(
+        call: &'a Call,
+        tree: &'a Tree,
+        toolbox: &'a Toolbox,
+        jobs: &'a Jobs,
+        options: Options,
+    ) -> Self {
+        Stage { call, tree, toolbox, jobs, options, timeline: Timeline::default() }
+    }
+
+    /// Links the kernel.
+    ///
+    /// # Errors
+    /// The first step that fails; no `vmlinux` is left then, and none of the temporary files is
+    /// removed that tell why.
+    pub fn run(mut self) -> Result<Vec<Timing>> {
+        let result = self.run_steps();
+        if result.as_ref().is_err_and(|error| !error.keep_files) {
+            // Nothing that could be taken for a kernel; its absence is all that matters here.
+            let _ = files::remove(&self.path(UNFINISHED));
+        }
+        result.map(|()| self.timeline.into_steps())
+    }
+
+    fn run_steps(&mut self) -> Result<()> {
+        // From here on there is no vmlinux until a whole one can take the name.
+        files::remove(&self.path(&self.output()))?;
+        self.version_timestamp()?;
+        self.update_tracepoints()?;
+        self.check_inputs().map_err(|error| error.in_step(format!("LD {}", self.output())))?;
+
+        let extra = !self.call.var("KALLSYMS_EXTRA_PASS").is_empty();
+        let mut plan = self.plan(if extra { Passes::Three } else { Passes::Two });
+        for at in 0.. {
+            // Two tables are made: does the second have the layout of the first? If not, the plan with
+            // a third pass, which is the same up to here, takes over.
+            let settle = plan.settle.as_ref().filter(|settle| settle.before == at && !extra);
+            if let Some(settle) = settle
+                && !self.settled(settle)?
+            {
+                plan = self.plan(Passes::Three);
+            }
+            let Some(step) = plan.steps.get(at) else { break };
+            self.step(step)?;
+        }
+        // Sizes stable, addresses final, tables filled: this is the kernel.
+        self.publish()
+    }
+
+    fn plan(&self, passes: Passes) -> Plan {
+        let schedule = self.options.schedule.unwrap_or(self.tree.features.schedule);
+        let needs = self.tree.features.needs(&self.tree.config, self.call.output.as_deref());
+        Plan::new(&needs, schedule, &self.toolbox.engines, passes)
+    }
+
+    fn output(&self) -> String {
+        let needs = self.tree.features.needs(&self.tree.config, self.call.output.as_deref());
+        needs.output
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.call.dir.join(name)
+    }
+
+    /// The name under which `image` exists while the link runs.
+    fn working_name<'s>(&self, image: &'s str) -> &'s str {
+        if image == self.output() { UNFINISHED } else { image }
+    }
+
+    fn step(&mut self, step: &Step) -> Result<()> {
+        process::check_interrupt()?;
+        let name = format!("{} {}", step.verb(), step.output());
+        if !matches!(step.action, Action::Compare { .. }) {
+            println!("{}", step.line());
+        }
+        let start = Instant::now();
+        let result = self.execute(step).map_err(|error| error.in_step(name));
+        self.timeline.push(step.verb(), step.output(), step.engine_name(), start);
+        result
+    }
+
+    fn execute(&self, step: &Step) -> Result<()> {
+        use Engine::{Kernel, Native};
+        let result = match (&step.action, step.engine) {
+            (Action::Ld { image, kallsyms, btf, strip_debug }, _) => {
+                self.link(image, kallsyms.as_deref(), btf.as_deref(), *strip_debug)
+            }
+            (Action::Ksyms { map, output, empty }, engine) => {
+                if *empty {
+                    files::write(&self.path(map), b"")?;
+                }
+                match engine {
+                    Native => self.native_kallsyms(map, output),
+                    Kernel => self.kernel_kallsyms(map, output),
+                }
+            }
+            (Action::As { source, object }, _) => self.assemble(source, object),
+            (Action::Btf { image, object }, Native) => self.native_btf_object(image, object),
+            (Action::Btf { image, object }, Kernel) => self.kernel_btf_object(image, object),
+            (Action::Nm { image, map }, Native) => self.native_map(self.working_name(image), map),
+            (Action::Nm { image, map }, Kernel) => self.kernel_map(self.working_name(image), map),
+            (Action::Btfids { image, btf_image }, Native) => {
+                self.native_btf_ids(self.working_name(image), btf_image)
+            }
+            (Action::Btfids { image, btf_image }, Kernel) => {
+                self.kernel_btf_ids(self.working_name(image), btf_image)
+            }
+            (Action::Sorttable { image }, Native) => self.native_sort(self.working_name(image)),
+            (Action::Sorttable { image }, Kernel) => self.kernel_sort(self.working_name(image)),
+            (Action::Compare { map, last }, _) => self.compare(map, last),
+        };
+        result.map_err(|error| with_kernels_words(&step.action, error))
+    }
+
+    /// Rebuilds `init/version-timestamp.o`: the kernel's version string holds the time of this link.
+    fn version_timestamp(&mut self) -> Result<()> {
+        if self.options.keep_timestamp {
+            return Ok(());
+        }
+        let (make, arguments) = self.call.tool("MAKE")?;
+        let mut command = process::command(make, &self.call.dir);
+        command.args(arguments).arg("-f").arg(self.in_srctree("scripts/Makefile.build"));
+        command.args(["obj=init", "init/version-timestamp.o"]);
+        let start = Instant::now();
+        let result = self.run_command(&mut command);
+        self.timeline.push("MAKE", "init/version-timestamp.o", "kernel", start);
+        result.map_err(|error| error.in_step("MAKE init/version-timestamp.o"))
+    }
+
+    fn update_tracepoints(&self) -> Result<()> {
+        let wanted = self.call.var("WARN_ON_UNUSED_TRACEPOINTS").contains('1');
+        if !wanted || !self.tree.features.tracepoint_update {
+            return Ok(());
+        }
+        let program = format!("{}/scripts/tracepoint-update", self.call.var("objtree"));
+        let mut command = process::command(&program, &self.call.dir);
+        self.run_command(command.arg("vmlinux.o"))
+    }
+
+    /// Looks at what the linker is about to read, so that a missing or damaged file is named here and
+    /// not after minutes.
+    fn check_inputs(&self) -> Result<()> {
+        let (call, tree) = (self.call, self.tree);
+        let (objects, libs) = link::kernel_objects(call, &tree.config, &tree.features);
+        let arch = link::arch_object(call, &tree.config, &tree.features);
+        for name in objects.iter().chain(&libs).copied().chain(arch.as_deref()) {
+            files::map(&self.path(name))?;
+        }
+        let kernel = self.path("vmlinux.o");
+        let bytes = files::map(&kernel)?;
+        let elf = Elf::parse(&bytes).map_err(|error| Error::file(&kernel, error))?;
+        for section in elf.sections() {
+            elf.bytes(section).map_err(|error| Error::file(&kernel, error))?;
+        }
+        self.check_machine(&elf)
+    }
+
+    /// `init/version-timestamp.o` was compiled a moment ago, so it is of the kernel's own machine.
+    fn check_machine(&self, kernel: &Elf<'_>) -> Result<()> {
+        let stamp = files::map(&self.path("init/version-timestamp.o"))?;
+        // With LTO it is the compiler's own format and says nothing.
+        let Ok(stamp) = Elf::parse(&stamp) else { return Ok(()) };
+        let kind = |elf: &Elf<'_>| (elf.class(), elf.endian(), elf.header().machine);
+        if kind(kernel) == kind(&stamp) {
+            return Ok(());
+        }
+        let describe = |elf: &Elf<'_>| {
+            format!("{:?} {:?}-endian machine {}", elf.class(), elf.endian(), elf.header().machine)
+        };
+        let (found, wanted) = (describe(kernel), describe(&stamp));
+        let cause = format!("{found}, but init/version-timestamp.o is {wanted}");
+        Err(Error::file(self.path("vmlinux.o"), cause)
+            .advise("was the tree built for another ARCH?"))
+    }
+
+    /// Links `image`, the final one under its temporary name.
+    fn link(
+        &self,
+        image: &str,
+        kallsyms: Option<&str>,
+        btf: Option<&str>,
+        strip_debug: bool,
+    ) -> Result<()> {
+        let (call, tree) = (self.call, self.tree);
+        let output = self.working_name(image);
+        let last = output == UNFINISHED;
+        let link = link::Link { name: image, output, last, kallsyms, btf, strip_debug };
+        let words = link::command_line(&link, call, &tree.config, &tree.features)?;
+        let (program, arguments) =
+            words.split_first().ok_or_else(|| Error::new("no linker is named"))?;
+        let mut command = process::command(program, &call.dir);
+        self.run_command(command.args(arguments))?;
+        match link::map_file(&link, &tree.config, &tree.features) {
+            Some(map) if last => self.rename_in_map(&map, image),
+            _ => Ok(()),
+        }
+    }
+
+    /// GNU ld's map names the output file; it has to name the file as it will be called.
+    fn rename_in_map(&self, map: &str, image: &str) -> Result<()> {
+        let path = self.path(map);
+        let text = files::read_text(&path)?;
+        let renamed =
+            text.replacen(&format!("OUTPUT({UNFINISHED} "), &format!("OUTPUT({image} "), 1);
+        files::write(&path, renamed.as_bytes())
+    }
+
+    /// Whether the tables of the second pass have the layout of the first, so that the addresses in
+    /// them stay true.
+    fn settled(&self, settle: &Settle) -> Result<bool> {
+        let (first, second) = (self.path(&settle.first), self.path(&settle.second));
+        let same = compare::same_layout(&files::read(&first)?, &files::read(&second)?);
+        same.map_err(|error| Error::file(&second, error))
+    }
+
+    /// Compares System.map with the list that kallsyms was made of.
+    fn compare(&self, map: &str, last: &str) -> Result<()> {
+        let (map, last) = (files::read(&self.path(map))?, files::read(&self.path(last))?);
+        if map == last {
+            return Ok(());
+        }
+        let differences = compare::differences(&compare::parse(&last)?, &compare::parse(&map)?);
+        let mut error = Error::new("the linked kernel's symbols are not those that kallsyms holds");
+        error.advice.extend(compare::INCONSISTENT.map(str::to_string));
+        error.advice.push("these symbols differ; the temporary files are kept:".to_string());
+        error.advice.extend(differences);
+        error.keep_files = true;
+        Err(error)
+    }
+
+    /// The finished kernel takes its name; make learns what it depends on.
+    fn publish(&self) -> Result<()> {
+        let output = self.output();
+        let depends = format!("{output}: {}\n", self.call.script);
+        let name = if self.tree.features.names_output { output.as_str() } else { "vmlinux" };
+        files::write(&self.path(&format!(".{name}.d")), depends.as_bytes())?;
+        files::rename(&self.path(UNFINISHED), &self.path(&output))
+    }
+
+    fn in_srctree(&self, file: &str) -> String {
+        format!("{}/{file}", self.call.var("srctree"))
+    }
+
+    /// Runs a command, printed first with `make V=1`.
+    fn run_command(&self, command: &mut Command) -> Result<()> {
+        command.envs(&self.call.env);
+        self.show_command(command);
+        process::run(command)
+    }
+
+    fn show_command(&self, command: &Command) {
+        if self.call.verbose() {
+            eprintln!("+ {}", process::shell_line(command));
+        }
+    }
+
+    /// With `make V=1`, the command that does by itself what a native step does.
+    fn show_native(&self, words: &[&str]) {
+        if self.call.verbose() {
+            let quoted: Vec<String> = words.iter().map(|word| process::quote(word)).collect();
+            eprintln!("+ vmlinker {}", quoted.join(" "));
+        }
+    }
+
+    fn detached_btf(&self) -> bool {
+        self.tree.features.btf == BtfRecipe::Detached
+    }
+}
+
+/// What the kernel's script says when a step fails, and the status with which it ends then.
+fn with_kernels_words(action: &Action, error: Error) -> Error {
+    match action {
+        Action::Btf { .. } => error
+            .advise("Failed to generate BTF for vmlinux")
+            .advise("Try to disable CONFIG_DEBUG_INFO_BTF"),
+        Action::Sorttable { .. } => error.advise("Failed to sort kernel tables"),
+        _ => error,
+    }
+}

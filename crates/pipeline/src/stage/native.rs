@@ -1,0 +1,201 @@
+//! The native engines: map the inputs, ask a core, write what it gives.
+
+use image::{Elf, Header, Patch};
+
+use crate::error::{Error, Result};
+use crate::features::BtfRecipe;
+use crate::files;
+
+use super::Stage;
+
+/// Alignment of `.BTF` in the object, in bytes: objcopy gives 1 to a section that it adds.
+const BTF_ALIGN: u64 = 1;
+
+impl Stage<'_> {
+    /// `nm -n` and the tree's own filter.
+    pub(super) fn native_map(&self, image: &str, map: &str) -> Result<()> {
+        let filter = self.toolbox.filter.as_ref().expect("native sysmap has the tree's filter");
+        let script = self.in_srctree("scripts/mksysmap");
+        self.show_native(&["sysmap", "--filter", &script, "-o", map, image]);
+        let text = self.with_elf(image, |elf| {
+            let entries = sysmap::system_map_as(elf, filter, self.nm_flavor())?;
+            Ok(sysmap::write_map(&entries, elf.class()))
+        })?;
+        files::write(&self.path(map), &text)
+    }
+
+    /// The tables of a symbol list, as an object.
+    pub(super) fn native_kallsyms(&self, map: &str, object: &str) -> Result<()> {
+        let dialect = self.toolbox.kallsyms.as_ref().expect("native kallsyms has its dialect");
+        let flags = self.tree.features.kallsyms_flags(&self.tree.config);
+        let words =
+            [&["kallsyms"], flags.as_slice(), &["--object", "vmlinux.o", "-o", object, map]];
+        self.show_native(&words.concat());
+        let options = kallsyms::Options {
+            all_symbols: flags.contains(&"--all-symbols"),
+            absolute_percpu: flags.contains(&"--absolute-percpu"),
+            base_relative: flags.contains(&"--base-relative"),
+            lto_clang: flags.contains(&"--lto-clang"),
+            pc_relative: flags.contains(&"--pc-relative"),
+        };
+        let header = self.kernel_header()?;
+        let list = self.path(map);
+        let text = files::read(&list)?;
+        let made = self.jobs.run(|| {
+            let (entries, mut warnings) = kallsyms::parse_map(&text, dialect)?;
+            let (tables, more) = kallsyms::Tables::build(&entries, dialect, &options)?;
+            warnings.extend(more);
+            Ok((tables.to_object(&header)?, warnings))
+        })?;
+        let (bytes, warnings) = made.map_err(|error: kallsyms::Error| Error::file(&list, error))?;
+        for warning in warnings {
+            eprintln!("{warning}");
+        }
+        files::write(&self.path(object), &bytes)
+    }
+
+    /// llvm-nm differs from GNU nm in small ways, and a tree built with LLVM=1 uses it.
+    fn nm_flavor(&self) -> sysmap::Flavor {
+        match self.call.var("NM").contains("llvm-nm") {
+            true => sysmap::Flavor::Llvm,
+            false => sysmap::Flavor::Gnu,
+        }
+    }
+
+    /// BTF from pahole as a file of its own, made into an object.
+    pub(super) fn native_btf_object(&self, image: &str, object: &str) -> Result<()> {
+        let btf = match self.tree.features.btf {
+            BtfRecipe::InPlace => self.detached_types(image, &format!("{image}.BTF"))?,
+            BtfRecipe::Detached => self.resolved_types(image)?,
+        };
+        let bytes = btf::to_object(&btf, &self.kernel_header()?, BTF_ALIGN);
+        let bytes = bytes.map_err(|error| Error::file(self.path(object), error))?;
+        files::write(&self.path(object), &bytes)
+    }
+
+    /// `pahole -J --btf_encode_detached=FILE IMAGE`; the file is read and removed.
+    fn detached_types(&self, image: &str, file: &str) -> Result<Vec<u8>> {
+        let mut pahole = self.pahole()?;
+        pahole.arg(format!("--btf_encode_detached={file}")).arg(image);
+        let encoded = self.run_command(&mut pahole);
+        let types = encoded.and_then(|()| files::read(&self.path(file)));
+        files::remove(&self.path(file))?;
+        types
+    }
+
+    /// The same, then `resolve_btfids --btf`, which rewrites the types and leaves the ids of
+    /// `.BTF_ids` beside the image (7.0+).
+    fn resolved_types(&self, image: &str) -> Result<Vec<u8>> {
+        let (encoded, resolved) = (format!("{image}.BTF.1"), format!("{image}.BTF"));
+        let mut pahole = self.pahole()?;
+        pahole.arg(format!("--btf_encode_detached={encoded}")).arg(image);
+        let mut resolve = self.tool("RESOLVE_BTFIDS")?;
+        resolve.args(self.call.words("RESOLVE_BTFIDS_FLAGS")).args(["--btf", &encoded, image]);
+        let made = self.run_command(&mut pahole).and_then(|()| self.run_command(&mut resolve));
+        let types = made.and_then(|()| files::read(&self.path(&resolved)));
+        files::remove(&self.path(&encoded))?;
+        files::remove(&self.path(&resolved))?;
+        types
+    }
+
+    /// Fills `.BTF_ids`, from the kernel's own types or (7.0+) from the file beside the temporary.
+    pub(super) fn native_btf_ids(&self, image: &str, btf_image: &str) -> Result<()> {
+        let ids = format!("{btf_image}.BTF_ids");
+        let patches = if self.detached_btf() {
+            self.show_native(&["resolve_btfids", "--patch_btfids", &ids, image]);
+            let ids = files::read(&self.path(&ids))?;
+            self.with_elf(image, |elf| Ok(vec![btf_ids::patch_from_file(elf, &ids)?]))?
+        } else {
+            self.show_native(&["resolve_btfids", image]);
+            self.resolved_ids(image)?
+        };
+        files::patch(&self.path(image), &patches)
+    }
+
+    fn resolved_ids(&self, image: &str) -> Result<Vec<Patch>> {
+        let options = btf_ids::Options { explain: true, ..Default::default() };
+        let resolution = self.with_elf(image, |elf| Ok(btf_ids::resolve(elf, None, &options)?))?;
+        for warning in &resolution.warnings {
+            eprintln!("{warning}");
+            let help = warning.help();
+            if !help.is_empty() {
+                eprintln!("  {help}");
+            }
+        }
+        let (features, config) = (&self.tree.features, &self.tree.config);
+        let fatal = features.btf_ids_fatal_warnings && config.has("WERROR");
+        match fatal && !resolution.warnings.is_empty() {
+            true => Err(Error::new("there are warnings, and CONFIG_WERROR makes them errors")),
+            false => Ok(resolution.patches),
+        }
+    }
+
+    /// Sorts the tables that the kernel looks up by binary search.
+    pub(super) fn native_sort(&self, image: &str) -> Result<()> {
+        self.show_native(&["sorttable", image]);
+        let dialect = self.toolbox.sorttable.expect("native sorttable has the tree's dialect");
+        let config = &self.tree.config;
+        let bounds = match dialect.mcount_bounds {
+            sorttable::BoundsSource::Symbols => None,
+            sorttable::BoundsSource::SystemMap => {
+                let map = files::read(&self.path("System.map"))?;
+                Some(sorttable::bounds_from_system_map(&map))
+            }
+        };
+        let sorted = self.with_elf(image, |elf| {
+            let options = sorttable::Options {
+                dialect,
+                orc: config.has("UNWINDER_ORC"),
+                mcount: config.has("BUILDTIME_MCOUNT_SORT"),
+                functions: self.functions(elf)?,
+                mcount_bounds: bounds.clone(),
+            };
+            Ok(sorttable::sort(elf, &options)?)
+        })?;
+        if let Some(complaint) = &sorted.complaint {
+            eprintln!("{complaint}: {image}");
+        }
+        files::patch(&self.path(image), &sorted.patches)
+    }
+
+    /// The functions that `sorttable -s` gets, where the tree gives it any.
+    fn functions(&self, elf: &Elf<'_>) -> Fault<Option<sorttable::Functions>> {
+        if !self.tree.features.sorttable_functions {
+            return Ok(None);
+        }
+        let listed = sysmap::nm_sizes(elf, self.nm_flavor())?;
+        let rows: Vec<_> = listed.into_iter().map(row).collect();
+        Ok(Some(sorttable::Functions::from_rows(&rows)))
+    }
+
+    /// What an object must say of itself to link with this kernel.
+    fn kernel_header(&self) -> Result<Header> {
+        self.with_elf("vmlinux.o", |elf| Ok(elf.header()))
+    }
+
+    /// Maps `image` and lets `work` look at it, with the threads that make grants.
+    fn with_elf<T: Send>(
+        &self,
+        image: &str,
+        work: impl FnOnce(&Elf<'_>) -> Fault<T> + Send,
+    ) -> Result<T> {
+        let path = self.path(image);
+        let bytes = files::map(&path)?;
+        let result =
+            self.jobs.run(|| Elf::parse(&bytes).map_err(Into::into).and_then(|e| work(&e)))?;
+        result.map_err(|error| Error::file(&path, error))
+    }
+}
+
+/// Whatever a core complains of; the edge adds the file's name.
+type Fault<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// A line of `nm -S` as sorttable takes it.
+fn row<'a>(sized: sysmap::SizedEntry<'a>) -> sorttable::Row<'a> {
+    sorttable::Row {
+        addr: (!sized.entry.is_undefined()).then_some(sized.entry.addr),
+        size: sized.size,
+        kind: sized.entry.kind,
+        name: sized.entry.name,
+    }
+}

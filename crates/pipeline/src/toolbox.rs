@@ -1,0 +1,132 @@
+//! Which engine does each part, and what the native engines need to know of the tree.
+//!
+//! A native engine is used wherever the tree's own files are of a form that it understands. Where
+//! they are not, the kernel's tool does the part, and the reason is kept for the user to see; a
+//! native engine that was asked for by name is then refused.
+
+use std::fmt;
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::features::BtfRecipe;
+use crate::files;
+use crate::plan::{Engine, EngineRequest, Engines, Part};
+use crate::tree::Tree;
+
+/// pahole writes BTF to a file of its own (`--btf_encode_detached`) from 1.22 on.
+const PAHOLE_DETACHED: u64 = 122;
+
+/// The engines of a link, with what the native ones read from the tree.
+#[derive(Debug)]
+pub struct Toolbox {
+    /// The engine of every part.
+    pub engines: Engines,
+    /// Parts that are left to the kernel's tool though nobody asked for it, with the reason.
+    pub fallbacks: Vec<(Part, String)>,
+    /// The filter in the tree's `scripts/mksysmap`.
+    pub filter: Option<sysmap::Filter>,
+    /// The dialect of the tree's `scripts/kallsyms.c`.
+    pub kallsyms: Option<kallsyms::Dialect>,
+    /// The dialect of the tree's `scripts/sorttable.c`.
+    pub sorttable: Option<sorttable::Dialect>,
+}
+
+impl Toolbox {
+    /// Resolves `request` for `tree`.
+    ///
+    /// # Errors
+    /// A native engine is asked for by name and the tree does not allow it.
+    pub fn new(tree: &Tree, request: &EngineRequest) -> Result<Self> {
+        let filter = mksysmap_filter(tree);
+        let kallsyms = kallsyms_dialect(tree);
+        let sorttable = sorttable_dialect(tree);
+        let mut engines = Engines::all(Engine::Native);
+        let mut fallbacks = Vec::new();
+        for part in Part::ALL {
+            let obstacle = match part {
+                Part::Sysmap => filter.as_ref().err().cloned(),
+                Part::Kallsyms => kallsyms.as_ref().err().cloned(),
+                Part::Btfobj => btf_object_obstacle(tree),
+                Part::Btfids => None,
+                Part::Sorttable => sorttable.as_ref().err().cloned(),
+            };
+            match (request.of(part), obstacle) {
+                (Some(Engine::Kernel), _) => engines = engines.with(part, Engine::Kernel),
+                (_, None) => {}
+                (Some(Engine::Native), Some(reason)) => {
+                    let cause = format!("the native engine cannot do '{}': {reason}", part.name());
+                    return Err(Error::new(cause));
+                }
+                (None, Some(reason)) => {
+                    engines = engines.with(part, Engine::Kernel);
+                    fallbacks.push((part, reason));
+                }
+            }
+        }
+        let (filter, kallsyms, sorttable) = (filter.ok(), kallsyms.ok(), sorttable.ok());
+        Ok(Toolbox { engines, fallbacks, filter, kallsyms, sorttable })
+    }
+}
+
+fn mksysmap_filter(tree: &Tree) -> std::result::Result<sysmap::Filter, String> {
+    let path = tree.srctree.join("scripts/mksysmap");
+    let script = files::read(&path).map_err(|e| e.to_string())?;
+    sysmap::Filter::parse(&script).map_err(|e| in_file("scripts/mksysmap", e))
+}
+
+fn kallsyms_dialect(tree: &Tree) -> std::result::Result<kallsyms::Dialect, String> {
+    let path = tree.srctree.join("scripts/kallsyms.c");
+    let source = files::read(&path).map_err(|e| e.to_string())?;
+    let dialect =
+        kallsyms::Dialect::detect(&source).map_err(|e| in_file("scripts/kallsyms.c", e))?;
+    match kallsyms_object_obstacle(tree) {
+        Some(reason) => Err(reason),
+        None => Ok(dialect),
+    }
+}
+
+/// Why no kallsyms object can be written that is the same as the assembler's; `None` if it can.
+fn kallsyms_object_obstacle(tree: &Tree) -> Option<String> {
+    let names_mappings = tree.config.has("ARM") || tree.config.has("ARM64");
+    if names_mappings && tree.config.has("AS_IS_LLVM") {
+        return Some("clang's assembler has names of its own for mapping symbols".to_string());
+    }
+    // Without vmlinux.o there is no link either, and the stage says so.
+    let bytes = files::map(&tree.dir.join("vmlinux.o")).ok()?;
+    let header = image::Elf::parse(&bytes).ok()?.header();
+    kallsyms::supports(&header).err().map(|error| error.to_string())
+}
+
+fn sorttable_dialect(tree: &Tree) -> std::result::Result<sorttable::Dialect, String> {
+    let path = tree.srctree.join("scripts/sorttable.c");
+    let mut sources = vec![files::read(&path).map_err(|e| e.to_string())?];
+    // To 6.13 most of the tool is in a header; later trees have none.
+    sources.extend(files::read(&path.with_extension("h")));
+    if tree.config.has("UNWINDER_ORC") {
+        let arch = if tree.config.has("LOONGARCH") { "loongarch" } else { "x86" };
+        let types = format!("tools/arch/{arch}/include/asm/orc_types.h");
+        sources.push(files::read(&tree.srctree.join(types)).map_err(|e| e.to_string())?);
+    }
+    let sources: Vec<&[u8]> = sources.iter().map(Vec::as_slice).collect();
+    sorttable::Dialect::detect(&sources).map_err(|e| in_file("scripts/sorttable.c", e))
+}
+
+/// Why BTF cannot come to us as a file; `None` if it can.
+fn btf_object_obstacle(tree: &Tree) -> Option<String> {
+    if tree.features.btf == BtfRecipe::Detached {
+        return None;
+    }
+    match pahole_version(&tree.config) {
+        Some(version) if version >= PAHOLE_DETACHED => None,
+        Some(version) => Some(format!("pahole {version} cannot write BTF to a file of its own")),
+        None => Some("the configuration does not tell pahole's version".to_string()),
+    }
+}
+
+fn pahole_version(config: &Config) -> Option<u64> {
+    config.number("PAHOLE_VERSION")
+}
+
+fn in_file(file: &str, cause: impl fmt::Display) -> String {
+    format!("{file}: {cause}")
+}

@@ -1,0 +1,79 @@
+//! A kernel tree, as the stage needs to know it: its script, its configuration, its features.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::features::Features;
+use crate::{files, install};
+
+/// Where Kbuild writes the configuration, relative to the object tree.
+const AUTO_CONF: &str = "include/config/auto.conf";
+
+/// A configured kernel tree.
+#[derive(Debug, Clone)]
+pub struct Tree {
+    /// The object tree.
+    pub dir: PathBuf,
+    /// The source tree.
+    pub srctree: PathBuf,
+    /// The kernel's own `link-vmlinux.sh`, also when vmlinker stands in its place.
+    pub script: PathBuf,
+    /// The configuration.
+    pub config: Config,
+    /// What the script does.
+    pub features: Features,
+}
+
+impl Tree {
+    /// Reads the tree whose objects are in `dir` and whose sources are in `srctree`.
+    ///
+    /// # Errors
+    /// No configuration, no script, or a script that is not understood.
+    pub fn open(dir: &Path, srctree: &Path) -> Result<Self> {
+        let auto_conf = dir.join(AUTO_CONF);
+        let config = files::read_text(&auto_conf).map_err(|error| {
+            error
+                .advise("is this a configured and built kernel tree? Its objects are expected here")
+        })?;
+        let script = install::original_script(srctree);
+        let text = files::read_text(&script)?;
+        let features = Features::detect(&text).map_err(|e| Error::file(&script, e))?;
+        Ok(Tree {
+            dir: dir.to_path_buf(),
+            srctree: srctree.to_path_buf(),
+            script,
+            config: Config::parse(&config),
+            features,
+        })
+    }
+
+    /// The tree whose objects are in `dir`; where its sources are is read from the `source` link or the
+    /// `Makefile` that Kbuild leaves in an object tree, and is `dir` itself for an in-tree build.
+    ///
+    /// # Errors
+    /// As [`Tree::open`].
+    pub fn of_build(dir: &Path) -> Result<Self> {
+        let script = Path::new("scripts/link-vmlinux.sh");
+        let linked = dir.join("source");
+        let candidates = [dir.to_path_buf(), linked];
+        let found = candidates.iter().find(|srctree| srctree.join(script).exists());
+        let srctree = match found {
+            Some(srctree) => srctree.clone(),
+            None => included_makefile(dir).ok_or_else(|| {
+                Error::file(
+                    dir,
+                    "no kernel sources found: neither scripts/link-vmlinux.sh nor a link",
+                )
+            })?,
+        };
+        Tree::open(dir, &srctree)
+    }
+}
+
+/// The source tree that the generated `Makefile` of an object tree includes.
+fn included_makefile(dir: &Path) -> Option<PathBuf> {
+    let text = files::read_text(&dir.join("Makefile")).ok()?;
+    let included = text.lines().find_map(|line| line.strip_prefix("include "))?;
+    Path::new(included.trim()).parent().map(|srctree| dir.join(srctree))
+}

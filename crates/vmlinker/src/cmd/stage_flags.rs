@@ -1,0 +1,47 @@
+//! The flags that choose how a link is done: the same on the command line of `plan` and `relink`, and
+//! in `$VMLINKER_FLAGS` for a link that Kbuild calls.
+
+use clap::Parser;
+use pipeline::plan::{EngineRequest, Schedule};
+
+/// Flags for a link.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct StageFlags {
+    /// Which temporary kernels are linked: separate or merged. Default: as the tree's own script does.
+    #[arg(long, value_name = "S")]
+    pub schedule: Option<Schedule>,
+    /// Who does each step: native, kernel, or a list such as kallsyms=kernel,sysmap=native. Steps:
+    /// sysmap, kallsyms, btfobj, btfids, sorttable.
+    #[arg(long, value_name = "E")]
+    pub engine: Option<EngineRequest>,
+}
+
+/// The variable that carries the flags where Kbuild makes the call.
+const VARIABLE: &str = "VMLINKER_FLAGS";
+
+#[derive(Debug, Parser)]
+#[command(name = VARIABLE, no_binary_name = true)]
+struct FromVariable {
+    #[command(flatten)]
+    flags: StageFlags,
+}
+
+impl StageFlags {
+    /// The flags in `$VMLINKER_FLAGS`.
+    pub fn from_env() -> anyhow::Result<Self> {
+        let text = std::env::var(VARIABLE).unwrap_or_default();
+        match FromVariable::try_parse_from(text.split_whitespace()) {
+            Ok(parsed) => Ok(parsed.flags),
+            Err(error) => {
+                let text = error.to_string();
+                let line = text.lines().next().unwrap_or_default();
+                anyhow::bail!("${VARIABLE}: {}", line.trim_start_matches("error: "))
+            }
+        }
+    }
+
+    /// The engines that are asked for.
+    pub fn engines(&self) -> EngineRequest {
+        self.engine.clone().unwrap_or_default()
+    }
+}

@@ -1,0 +1,13 @@
+//! The whole link beside the kernel's own script, on real kernels: `cmp` decides.
+//!
+//! - `engines`: every schedule and every single engine exchanged changes no byte.
+//! - `variants`: another linker, the linker's map, the extra pass, and symbols that disagree.
+//! - `make`: vmlinker installed in a kernel tree and called by Kbuild.
+//! - `git`: an installed vmlinker in a git tree leaves the kernel's release as it is.
+//! - `plan`: the plan that is printed is the link that runs.
+
+mod engines;
+mod git;
+mod make;
+mod plan;
+mod variants;

@@ -1,0 +1,138 @@
+//! Links that are not the everyday one: another linker, a map, the extra pass, symbols that disagree.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use peer_tests::link::{Recorded, assert_same_bytes, scratch};
+use serde_json::Value;
+
+/// A linker as Debian names it; it is lld whatever the rest of the machine uses.
+const LLD: &str = "ld.lld-19";
+
+/// The two lines that the kernel's script prints when System.map and kallsyms disagree.
+const INCONSISTENT: &str =
+    "Inconsistent kallsyms data\nTry \"make KALLSYMS_EXTRA_PASS=1\" as a workaround\n";
+
+/// Kbuild asks the linker whether it knows this flag; lld does not, so a build with lld has none.
+fn without_the_flag_of_gnu_ld(record: &mut Value) {
+    let flags = record["call"]["ldflags"].as_str().unwrap();
+    record["call"]["ldflags"] = flags.replace("--no-warn-rwx-segments", "").into();
+}
+
+fn same_with_lld(name: &str) {
+    let dir = scratch();
+    let kernel = Recorded::of(name).altered(&dir.path().join("build"), without_the_flag_of_gnu_ld);
+    let script = kernel.relink(&dir.path().join("script"), &["--ld", LLD, "--script"]);
+    let ours = kernel.relink(&dir.path().join("ours"), &["--ld", LLD]);
+    ours.assert_same(&script, &format!("{name}, linked by {LLD}"));
+    // It was lld indeed: it signs what it links.
+    let bytes = fs::read(&ours.vmlinux).unwrap();
+    let elf = image::Elf::parse(&bytes).unwrap();
+    let (_, comment) = elf.section(".comment").expect("a section .comment");
+    let comment = String::from_utf8_lossy(elf.bytes(comment).unwrap());
+    assert!(comment.contains("LLD"), "{comment:?}");
+}
+
+#[test]
+fn lld_links_6_12_to_the_same_bytes() {
+    same_with_lld("6.12-tiny");
+}
+
+#[test]
+fn lld_links_7_3_to_the_same_bytes() {
+    same_with_lld("7.3-tiny");
+}
+
+fn same_map(name: &str) {
+    let dir = scratch();
+    let kernel = Recorded::of(name).altered(&dir.path().join("build"), |_| ());
+    kernel.enable("VMLINUX_MAP");
+    let script = kernel.relink(&dir.path().join("script"), &["--script"]);
+    let ours = kernel.relink(&dir.path().join("ours"), &[]);
+    ours.assert_same(&script, &format!("{name} with CONFIG_VMLINUX_MAP"));
+    assert_same_bytes(&ours.map, &script.map, &format!("{name}, the linker's map"));
+    assert!(fs::metadata(&ours.map).unwrap().len() > 100_000);
+}
+
+#[test]
+fn the_linkers_map_of_6_12_is_the_same() {
+    same_map("6.12-tiny");
+}
+
+#[test]
+fn the_linkers_map_of_7_3_is_the_same() {
+    same_map("7.3-tiny");
+}
+
+#[test]
+fn the_extra_pass_links_once_more_to_the_same_bytes() {
+    let dir = scratch();
+    let kernel = Recorded::of("6.12-tiny");
+    let extra = kernel.altered(&dir.path().join("build"), |record| {
+        record["call"]["env"]["KALLSYMS_EXTRA_PASS"] = "1".into();
+    });
+    let plain = kernel.relink(&dir.path().join("plain"), &[]);
+    assert!(!plain.stdout.contains("3"), "{}", plain.stdout);
+    let script = extra.relink(&dir.path().join("script"), &["--script"]);
+    plain.assert_same(&script, "the kernel's script with KALLSYMS_EXTRA_PASS=1");
+    for (schedule, third) in [("merged", ".tmp_vmlinux3"), ("separate", ".tmp_vmlinux.kallsyms3")] {
+        let ours = extra.relink(&dir.path().join("ours"), &["--schedule", schedule]);
+        let line = format!("  LD      {third}");
+        assert!(ours.steps().contains(&line.as_str()), "{schedule}: {}", ours.stdout);
+        ours.assert_same(&script, &format!("KALLSYMS_EXTRA_PASS=1, {schedule}"));
+    }
+}
+
+/// A linker for which the last link moves one symbol and has another that no earlier link had.
+fn fickle_linker(dir: &Path) -> PathBuf {
+    let path = dir.join("fickle-ld");
+    let text = "#!/bin/sh\n\
+                address=0xffffffff81000100\n\
+                for word; do\n\
+                \tcase $word in\n\
+                \t.tmp_vmlinux.unfinished|vmlinux)\n\
+                \t\taddress=0xffffffff81000200\n\
+                \t\tset -- \"$@\" --defsym=vmlinker_test_late=0xffffffff81000123;;\n\
+                \tesac\n\
+                done\n\
+                exec ld \"$@\" --defsym=vmlinker_test_moves=$address\n";
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+#[test]
+fn symbols_that_disagree_are_named_and_no_kernel_is_left() {
+    let dir = scratch();
+    let kernel = Recorded::of("6.12-tiny");
+    let ld = fickle_linker(dir.path());
+    let ld = ld.to_str().unwrap();
+    let out = dir.path().join("out");
+    fs::create_dir(&out).unwrap();
+
+    let script = kernel.try_relink(&out.join("script"), &["--ld", ld, "--script"]);
+    let said = String::from_utf8_lossy(&script.stderr).into_owned();
+    assert_eq!(script.status.code(), Some(1), "{said}");
+    assert!(said.contains(INCONSISTENT), "the kernel's script: {said}");
+    assert_eq!(fs::read_dir(&out).unwrap().count(), 0, "the script's attempt left something");
+
+    let ours = kernel.try_relink(&out.join("ours"), &["--ld", ld]);
+    let said = String::from_utf8_lossy(&ours.stderr).into_owned();
+    assert_eq!(ours.status.code(), Some(1), "{said}");
+    assert!(said.contains(INCONSISTENT), "{said}");
+    for line in [
+        "  vmlinker_test_late: absent in kallsyms, ffffffff81000123 A in vmlinux",
+        "  vmlinker_test_moves: ffffffff81000100 A in kallsyms, ffffffff81000200 A in vmlinux",
+    ] {
+        assert!(said.lines().any(|said| said == line), "{line:?} is not in:\n{said}");
+    }
+
+    let kept = said.lines().find_map(|line| line.strip_prefix("the temporary files are in "));
+    let kept = Path::new(kept.unwrap_or_else(|| panic!("no word of the temporary files:\n{said}")));
+    for name in [".tmp_vmlinux1", ".tmp_vmlinux2", ".tmp_vmlinux2.syms", "System.map"] {
+        assert!(kept.join(name).exists(), "{name} is not kept");
+    }
+    assert!(!kept.join("vmlinux").exists() && !out.join("ours").exists());
+    assert_eq!(fs::read_dir(&out).unwrap().count(), 1, "only the kept files are there");
+}

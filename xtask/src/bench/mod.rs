@@ -1,0 +1,71 @@
+//! `cargo xtask bench`: vmlinker beside the tools whose place it takes, on a large real kernel.
+//!
+//! The runs of the two sides take turns, so that a slow moment of the machine meets both. Each section writes
+//! a page into `docs/bench`, with the machine, the versions, medians, spread and peak memory.
+
+mod kallsyms;
+mod measure;
+mod page;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+pub use self::kallsyms::{Convert, convert};
+
+use crate::kernel::{self, Kernel};
+use crate::progress::headline;
+use crate::setup::{self, Purpose};
+use crate::{record, workspace};
+
+/// What to measure.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Three runs of each side instead of eleven.
+    #[arg(long)]
+    quick: bool,
+    /// The kernel to measure on.
+    #[arg(long, value_name = "NAME", default_value = "6.12-defconfig")]
+    kernel: String,
+    /// Your own source tree instead of Debian's.
+    #[arg(long, value_name = "DIR")]
+    tree: Option<PathBuf>,
+    /// Where the pages go; docs/bench of the checkout without it.
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
+}
+
+/// What all sections share.
+pub struct Setting {
+    /// The built kernel, with its link call recorded.
+    pub kernel: Kernel,
+    /// Its name.
+    pub name: String,
+    /// This program as it is released: it runs vmlinker's side, in processes of its own.
+    pub xtask: PathBuf,
+    /// Where the pages go.
+    pub pages: PathBuf,
+    /// How often each side runs.
+    pub runs: usize,
+}
+
+/// Runs all sections.
+pub fn run(args: &Args) -> Result<()> {
+    setup::run(Purpose::Bench)?;
+    if args.tree.is_none() {
+        setup::kernel(Some(kernel::recipe(&args.kernel)?.series))?;
+    }
+    headline(&format!("the kernel: {}", args.kernel));
+    let kernel = Kernel::new(&args.kernel, args.tree.as_deref(), false)?;
+    kernel.build()?;
+    record::record(&kernel)?;
+    headline("vmlinker's side, built for release");
+    let setting = Setting {
+        kernel,
+        name: args.kernel.clone(),
+        xtask: workspace::release("xtask")?,
+        pages: args.output.clone().unwrap_or_else(|| workspace::root().join("docs/bench")),
+        runs: if args.quick { 3 } else { 11 },
+    };
+    self::kallsyms::run(&setting)
+}
