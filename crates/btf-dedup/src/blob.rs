@@ -30,32 +30,59 @@ pub fn merge<'b>(blobs: &[&'b [u8]]) -> Result<Merged<'b>, Error> {
     Ok(merged)
 }
 
+/// The string section of a blob.
+///
+/// # Errors
+/// A blob without a sound header.
+pub fn strings(blob: &[u8]) -> Result<&[u8], Error> {
+    Header::read(blob)?.section(blob, STRINGS)
+}
+
+/// Where a section's offset and length stand in the header.
+const TYPES: usize = 8;
+const STRINGS: usize = 16;
+
+/// What a blob's header says of its byte order.
+struct Header {
+    big: bool,
+}
+
+impl Header {
+    fn read(blob: &[u8]) -> Result<Self, Error> {
+        let bad = |cause| Error::Blob { offset: 0, cause };
+        let magic = blob.first_chunk::<2>().ok_or(bad("too short for a header"))?;
+        match (u16::from_le_bytes(*magic), u16::from_be_bytes(*magic)) {
+            (MAGIC, _) => Ok(Header { big: false }),
+            (_, MAGIC) => Ok(Header { big: true }),
+            _ => Err(bad("no BTF magic")),
+        }
+    }
+
+    fn word(&self, blob: &[u8], at: usize) -> Result<u32, Error> {
+        let bytes = blob.get(at..).and_then(|rest| rest.first_chunk::<4>());
+        let bytes = bytes.ok_or(Error::Blob { offset: at, cause: "the blob ends here" })?;
+        Ok(if self.big { u32::from_be_bytes(*bytes) } else { u32::from_le_bytes(*bytes) })
+    }
+
+    fn section<'b>(&self, blob: &'b [u8], at: usize) -> Result<&'b [u8], Error> {
+        let header = self.word(blob, 4)? as usize;
+        let start = header.checked_add(self.word(blob, at)? as usize);
+        let len = self.word(blob, at + 4)? as usize;
+        let end = start.and_then(|start| start.checked_add(len));
+        let found = start.zip(end).and_then(|(start, end)| blob.get(start..end));
+        found.ok_or(Error::Blob { offset: at, cause: "a section lies outside the blob" })
+    }
+}
+
 fn add<'b>(
     merged: &mut Merged<'b>,
     known: &mut HashMap<&'b [u8], u32>,
     blob: &'b [u8],
 ) -> Result<(), Error> {
     let bad = |offset, cause| Error::Blob { offset, cause };
-    let magic = blob.first_chunk::<2>().ok_or(bad(0, "too short for a header"))?;
-    let big = match (u16::from_le_bytes(*magic), u16::from_be_bytes(*magic)) {
-        (MAGIC, _) => false,
-        (_, MAGIC) => true,
-        _ => return Err(bad(0, "no BTF magic")),
-    };
-    let word = |at: usize| {
-        let bytes = blob.get(at..).and_then(|rest| rest.first_chunk::<4>());
-        let bytes = bytes.ok_or(bad(at, "the blob ends here"))?;
-        Ok(if big { u32::from_be_bytes(*bytes) } else { u32::from_le_bytes(*bytes) })
-    };
-    let section = |at: usize| -> Result<&'b [u8], Error> {
-        let header = word(4)? as usize;
-        let start = header.checked_add(word(at)? as usize);
-        let end =
-            start.zip(usize::try_from(word(at + 4)?).ok()).and_then(|(a, b)| a.checked_add(b));
-        let found = start.zip(end).and_then(|(start, end)| blob.get(start..end));
-        found.ok_or(bad(at, "a section lies outside the blob"))
-    };
-    let (types, strings) = (section(8)?, section(16)?);
+    let header = Header::read(blob)?;
+    let (types, strings) = (header.section(blob, TYPES)?, header.section(blob, STRINGS)?);
+    let big = header.big;
     let words: Vec<u32> = types
         .chunks_exact(4)
         .map(|bytes| {

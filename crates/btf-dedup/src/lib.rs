@@ -35,7 +35,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use blob::{Merged, merge};
+pub use blob::{Merged, merge, strings};
 pub use records::{Types, kind};
 
 use state::State;

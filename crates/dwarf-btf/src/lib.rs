@@ -74,11 +74,13 @@ pub struct Report {
 ///
 /// # Errors
 /// No debug information, or debug information that is not sound or not supported.
-pub fn encode(elf: &image::Elf<'_>, options: &Options<'_>) -> Result<Encoded, Error> {
+pub fn encode<'d>(elf: &image::Elf<'d>, options: &Options<'d>) -> Result<Encoded, Error> {
     let rules = Rules::new(options);
     let dwarf = sections::Dwarf::load(elf)?;
-    let reader = units::Reader::new(elf, dwarf.sections(), rules)?;
-    if !options.exact_dedup {
+    let arena = strings::Arena::new();
+    let mut reader = units::Reader::new(elf, dwarf.sections(), &arena, rules)?;
+    reader.release = options.release.zip(dwarf.info_offset);
+    if !options.exact_dedup && options.base.is_none() {
         loop {
             match merge::encode(elf, &reader, options)? {
                 merge::Outcome::Done(encoded) => return Ok(encoded),

@@ -37,7 +37,7 @@ impl Language {
 }
 
 /// What is to be encoded.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Options<'b> {
     /// Whose bytes.
     pub pahole: PaholeVersion,
@@ -68,6 +68,15 @@ pub struct Options<'b> {
     pub exact_dedup: bool,
     /// Bits of the hashes that types are recognised by, 64; tests take less, so that hashes collide.
     pub hash_bits: u32,
+    /// Told which bytes of the file are not read any more, so that a caller that has mapped it can give
+    /// the pages back. They are read again where the first way of deduplicating has failed.
+    pub release: Option<&'b (dyn Fn(std::ops::Range<u64>) + Sync)>,
+}
+
+impl std::fmt::Debug for Options<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options").field("pahole", &self.pahole).finish_non_exhaustive()
+    }
 }
 
 impl Default for Options<'_> {
@@ -88,6 +97,7 @@ impl Default for Options<'_> {
             explain: false,
             exact_dedup: false,
             hash_bits: 64,
+            release: None,
         }
     }
 }

@@ -9,6 +9,29 @@ use object::{RelocationKind, RelocationTarget};
 
 use crate::Error;
 
+/// Where the sections of the file are taken to be: in a relocatable file, which gives them no addresses,
+/// one behind the other, so that an address tells its section.
+pub(crate) fn addresses(elf: &Elf<'_>) -> Vec<u64> {
+    // Where libdw begins too; no symbol's offset into its section can be mistaken for an address.
+    const START: u64 = 0x10000;
+    if elf.header().file_type != consts::ET_REL.0 {
+        return elf.sections().iter().map(|section| section.addr).collect();
+    }
+    let mut next = START;
+    elf.sections()
+        .iter()
+        .map(|section| {
+            if section.flags & u64::from(consts::SHF_ALLOC.0) == 0 {
+                return 0;
+            }
+            let align = section.align.clamp(1, 1 << 20);
+            let at = next.next_multiple_of(align.next_power_of_two());
+            next = at.saturating_add(section.size).min(1 << 60);
+            at
+        })
+        .collect()
+}
+
 /// Applies the relocations that the file has for the section `name` to its contents.
 pub(crate) fn apply(
     elf: &Elf<'_>,
@@ -21,6 +44,7 @@ pub(crate) fn apply(
     let section = file.section_by_name(name).ok_or(Error::NoDwarf)?;
     let rela = relocations.sh_type == consts::SHT_RELA.0;
     let big = elf.endian() == image::Endianness::Big;
+    let addresses = addresses(elf);
     for (offset, relocation) in section.relocations() {
         if relocation.kind() != RelocationKind::Absolute {
             continue;
@@ -32,7 +56,9 @@ pub(crate) fn apply(
             field.ok_or_else(|| bad(offset, "a relocation outside the section".to_string()))?;
         let symbol = match relocation.target() {
             RelocationTarget::Symbol(index) => {
-                file.symbol_by_index(index).map_err(|e| bad(offset, e.to_string()))?.address()
+                let symbol = file.symbol_by_index(index).map_err(|e| bad(offset, e.to_string()))?;
+                let section = symbol.section_index().and_then(|index| addresses.get(index.0));
+                symbol.address().wrapping_add(section.copied().unwrap_or(0))
             }
             _ => 0,
         };

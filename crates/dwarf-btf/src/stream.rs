@@ -18,12 +18,15 @@ use crate::{Encoded, Error, Options, Report};
 const BATCH: usize = 64;
 
 /// Makes BTF with all types held.
-pub(crate) fn encode(
-    elf: &Elf<'_>,
-    reader: &Reader<'_>,
-    options: &Options<'_>,
+pub(crate) fn encode<'s>(
+    elf: &Elf<'s>,
+    reader: &Reader<'s>,
+    options: &Options<'s>,
 ) -> Result<Encoded, Error> {
-    let base = Base::default();
+    let base = match options.base {
+        Some(blob) => Base::read(blob, reader)?,
+        None => Base::default(),
+    };
     let mut all = All::new(reader, &base);
     if reader.merged {
         let (mut scratch, mut cu) = (Scratch::default(), Cu::default());
@@ -57,6 +60,33 @@ pub(crate) struct Base {
     pub strings: Vec<(StrId, u32)>,
     /// Length of its strings in bytes, with those of its own base; 0 without a base.
     pub string_len: u32,
+}
+
+impl Base {
+    fn read<'s>(blob: &'s [u8], reader: &Reader<'s>) -> Result<Self, Error> {
+        let merged = btf_dedup::merge(&[blob])?;
+        let mut types = merged.types;
+        let ids: Vec<StrId> =
+            merged.strings.iter().map(|text| reader.strings.intern(text)).collect();
+        for index in 0..types.len() {
+            let start = types.starts[index] as usize;
+            let end = types.starts.get(index + 1).map_or(types.words.len(), |&end| end as usize);
+            let record = &mut types.words[start..end];
+            for at in name_positions(record) {
+                record[at] = ids[record[at] as usize];
+            }
+        }
+        let section = btf_dedup::strings(blob)?;
+        let mut strings = Vec::new();
+        let mut offset = 0;
+        for text in section.split(|&b| b == 0) {
+            strings.push((reader.strings.intern(text), offset));
+            offset += text.len() as u32 + 1;
+        }
+        // Of equal strings the first counts.
+        strings.reverse();
+        Ok(Base { types, strings, string_len: section.len() as u32 })
+    }
 }
 
 /// All types so far.

@@ -11,8 +11,8 @@
 //! the numbers, only on whether they are equal ([`FirstUse`] keeps where each string is met first).
 
 use std::hash::{BuildHasher, Hasher};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use hashbrown::HashTable;
 
@@ -42,12 +42,38 @@ struct Shard<'s> {
     codes: Vec<Code>,
 }
 
+/// Copies of short names, so that the pages of `.debug_info` that they stand in need not be kept.
+#[derive(Debug)]
+pub(crate) struct Arena {
+    texts: Vec<OnceLock<Box<[u8]>>>,
+    next: AtomicUsize,
+}
+
+impl Arena {
+    /// More short names than this stay where they are.
+    const LEN: usize = 1 << 14;
+
+    pub fn new() -> Self {
+        let mut texts = Vec::new();
+        texts.resize_with(Self::LEN, OnceLock::new);
+        Arena { texts, next: AtomicUsize::new(0) }
+    }
+
+    fn keep<'s>(&'s self, text: &'s [u8]) -> &'s [u8] {
+        match self.texts.get(self.next.fetch_add(1, Ordering::Relaxed)) {
+            Some(slot) => slot.get_or_init(|| text.into()),
+            None => text,
+        }
+    }
+}
+
 /// The strings of a run.
 #[derive(Debug)]
 pub(crate) struct Strings<'s> {
     by_offset: Vec<AtomicU32>,
     shards: Vec<Mutex<Shard<'s>>>,
     section: &'s [u8],
+    arena: &'s Arena,
     /// Whether codes are made of offsets.
     pub by_code: AtomicBool,
     ambiguous: AtomicBool,
@@ -61,13 +87,13 @@ fn hash(bytes: &[u8]) -> u64 {
 
 impl<'s> Strings<'s> {
     /// For names out of this `.debug_str`.
-    pub fn new(section: &'s [u8]) -> Self {
+    pub fn new(section: &'s [u8], arena: &'s Arena) -> Self {
         let mut by_offset = Vec::new();
         by_offset.resize_with(section.len(), || AtomicU32::new(0));
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
         // An offset is to fit into a code.
         let by_code = AtomicBool::new(section.len() < (NUMBERED - 1) as usize);
-        Strings { by_offset, shards, section, by_code, ambiguous: AtomicBool::new(false) }
+        Strings { by_offset, shards, section, arena, by_code, ambiguous: AtomicBool::new(false) }
     }
 
     /// The string of a code.
@@ -116,6 +142,15 @@ impl<'s> Strings<'s> {
 
     /// The number of these bytes.
     pub fn intern(&self, bytes: &'s [u8]) -> StrId {
+        self.intern_with(bytes, |bytes| bytes)
+    }
+
+    /// The number of bytes that are to be copied.
+    fn intern_copy(&self, bytes: &'s [u8]) -> StrId {
+        self.intern_with(bytes, |bytes| self.arena.keep(bytes))
+    }
+
+    fn intern_with(&self, bytes: &'s [u8], keep: impl Fn(&'s [u8]) -> &'s [u8]) -> StrId {
         if bytes.is_empty() {
             return 0;
         }
@@ -127,7 +162,7 @@ impl<'s> Strings<'s> {
             return number(at, index);
         }
         let at = strings.len() as u32;
-        strings.push(bytes);
+        strings.push(keep(bytes));
         codes.push(0);
         table.insert_unique(hash, at, |&at| self::hash(strings[at as usize]));
         number(at, index)
@@ -200,7 +235,7 @@ fn number(at: u32, shard: usize) -> StrId {
 /// before deduplication.
 #[derive(Debug, Default)]
 pub(crate) struct FirstUse {
-    chunks: Vec<std::sync::OnceLock<Box<[AtomicU64]>>>,
+    chunks: Vec<OnceLock<Box<[AtomicU64]>>>,
 }
 
 const CHUNK_BITS: u32 = 14;
@@ -208,7 +243,7 @@ const CHUNK_BITS: u32 = 14;
 impl FirstUse {
     pub fn new() -> Self {
         let mut chunks = Vec::new();
-        chunks.resize_with(1 << (31 - CHUNK_BITS), std::sync::OnceLock::new);
+        chunks.resize_with(1 << (31 - CHUNK_BITS), OnceLock::new);
         FirstUse { chunks }
     }
 
@@ -298,13 +333,13 @@ impl Names {
     ) -> Read<StrId> {
         let bytes = unit.cursor(offset).cstr()?;
         if bytes.len() > 7 {
-            return Ok(strings.intern(bytes));
+            return Ok(strings.intern_copy(bytes));
         }
         let key = bytes.iter().fold(0, |key, &b| key << 8 | u64::from(b));
         let at = (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52) as usize;
         let entry = &mut self.short[at];
         if entry.0 != key {
-            *entry = (key, strings.intern(bytes));
+            *entry = (key, strings.intern_copy(bytes));
         }
         Ok(entry.1)
     }

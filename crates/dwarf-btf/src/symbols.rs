@@ -60,9 +60,10 @@ impl<'s> Symbols<'s> {
         let all = elf.symbols()?;
         let mut symbols = Symbols::default();
         if rules.vars {
+            let addresses = crate::relocate::addresses(elf);
             symbols.percpu_section = elf.section(PERCPU).map(|(index, section)| Section {
                 index,
-                address: section.addr,
+                address: addresses[index as usize],
                 size: section.size,
             });
         }

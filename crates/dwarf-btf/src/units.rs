@@ -9,7 +9,7 @@ use crate::funcs::{self, Context, Group};
 use crate::location::Registers;
 use crate::resolve::{self, Offsets};
 use crate::sections::Sections;
-use crate::strings::{Names, StrId, Strings};
+use crate::strings::{Arena, Names, StrId, Strings};
 use crate::symbols::Symbols;
 use crate::unit::{self, Header, Unit, Values};
 use crate::walk::{Dies, Walk, Wanted};
@@ -27,7 +27,11 @@ pub(crate) struct Reader<'s> {
     pub fake_int: StrId,
     /// Whether units refer into one another, so that they have to be read as one.
     pub merged: bool,
+    /// Who is told which bytes are not read any more, and where `.debug_info` begins in the file.
+    pub release: Option<Release<'s>>,
 }
+
+type Release<'s> = (&'s (dyn Fn(std::ops::Range<u64>) + Sync), u64);
 
 /// The memory of a thread, used for one unit after the other.
 #[derive(Default)]
@@ -40,10 +44,15 @@ pub(crate) struct Scratch {
 }
 
 impl<'s> Reader<'s> {
-    pub fn new(elf: &Elf<'s>, sections: Sections<'s>, rules: Rules) -> Result<Self, Error> {
+    pub fn new(
+        elf: &Elf<'s>,
+        sections: Sections<'s>,
+        arena: &'s Arena,
+        rules: Rules,
+    ) -> Result<Self, Error> {
         let at = |fault: Fault| Error::new(".debug_info", fault.offset as u64, fault.cause);
         let headers = unit::headers(sections.info, sections.big).map_err(at)?;
-        let strings = Strings::new(sections.strings);
+        let strings = Strings::new(sections.strings, arena);
         let int = strings.intern(b"int");
         let fake_int = strings.intern(b"__SANITIZED_FAKE_INT__");
         let symbols = Symbols::load(elf, &strings, &rules)?;
@@ -58,6 +67,7 @@ impl<'s> Reader<'s> {
             int,
             fake_int,
             merged: false,
+            release: None,
         };
         reader.merged = lto_note(elf).unwrap_or_else(|| reader.refers_across());
         Ok(reader)
@@ -96,6 +106,9 @@ impl<'s> Reader<'s> {
             Ok(true)
         })();
         scratch.table = table;
+        if let Some((release, start)) = self.release {
+            release(start + header.start as u64..start + header.end as u64);
+        }
         result.map_err(in_unit)
     }
 

@@ -4,6 +4,7 @@ pub mod btf;
 pub mod install;
 pub mod kallsyms;
 pub mod link;
+pub mod pahole;
 pub mod plan;
 pub mod record;
 pub mod relink;

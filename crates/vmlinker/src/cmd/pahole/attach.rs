@@ -1,0 +1,93 @@
+//! Sections put into an image.
+//!
+//! What is there stays where it is. New contents, a new table of section names and a new table of section
+//! headers are put behind the end, and the file header is pointed at them. A section that exists is given
+//! the new contents in place of its own.
+
+use anyhow::{Context, bail};
+use image::{Class, Elf, Endianness};
+
+/// The image with these sections, by name and contents.
+pub fn attach(elf: &Elf<'_>, sections: &[(&str, Vec<u8>)]) -> anyhow::Result<Vec<u8>> {
+    let mut out = elf.data().to_vec();
+    let format = Format { wide: elf.class() == Class::Elf64, big: elf.endian() == Endianness::Big };
+    let count = elf.sections().len();
+    if count == 0 || count + sections.len() >= 0xff00 {
+        bail!("a file of {count} sections cannot be given more");
+    }
+    let names_at = format.get(&out, format.at(50, 62), 2)? as usize;
+    let names = elf.sections().get(names_at).context("the file has no section names")?;
+    let mut names = elf.bytes(names)?.to_vec();
+
+    let mut headers = Vec::new();
+    let size = format.at(40, 64);
+    let table = format.get(&out, format.at(32, 40), format.at(4, 8))? as usize;
+    for index in 0..count {
+        let at = table + index * size;
+        headers.push(out.get(at..at + size).context("the section headers are cut off")?.to_vec());
+    }
+    for (name, contents) in sections {
+        let offset = pad(&mut out, 8);
+        out.extend_from_slice(contents);
+        let index = match elf.section(name) {
+            Some((index, _)) => index as usize,
+            None => {
+                let mut header = vec![0; size];
+                format.put(&mut header, 0, 4, names.len() as u64);
+                names.extend_from_slice(name.as_bytes());
+                names.push(0);
+                format.put(&mut header, 4, 4, u64::from(image::consts::SHT_PROGBITS.0));
+                format.put(&mut header, format.at(32, 48), format.at(4, 8), 1);
+                headers.push(header);
+                headers.len() - 1
+            }
+        };
+        format.place(&mut headers[index], offset, contents.len());
+    }
+    let offset = pad(&mut out, 1);
+    out.extend_from_slice(&names);
+    format.place(&mut headers[names_at], offset, names.len());
+    let table = pad(&mut out, 8);
+    headers.iter().for_each(|header| out.extend_from_slice(header));
+    format.put(&mut out, format.at(32, 40), format.at(4, 8), table as u64);
+    format.put(&mut out, format.at(48, 60), 2, headers.len() as u64);
+    Ok(out)
+}
+
+fn pad(out: &mut Vec<u8>, align: usize) -> usize {
+    out.resize(out.len().next_multiple_of(align), 0);
+    out.len()
+}
+
+/// How numbers stand in the file.
+#[derive(Clone, Copy)]
+struct Format {
+    wide: bool,
+    big: bool,
+}
+
+impl Format {
+    fn at(self, narrow: usize, wide: usize) -> usize {
+        if self.wide { wide } else { narrow }
+    }
+
+    fn get(self, bytes: &[u8], at: usize, size: usize) -> anyhow::Result<u64> {
+        let field = bytes.get(at..at + size).context("the file header is cut off")?;
+        let add = |value: u64, &byte: &u8| value << 8 | u64::from(byte);
+        Ok(if self.big { field.iter().fold(0, add) } else { field.iter().rev().fold(0, add) })
+    }
+
+    fn put(self, bytes: &mut [u8], at: usize, size: usize, value: u64) {
+        for index in 0..size {
+            let shift = 8 * if self.big { size - 1 - index } else { index };
+            bytes[at + index] = (value >> shift) as u8;
+        }
+    }
+
+    /// Sets a section header's offset and size.
+    fn place(self, header: &mut [u8], offset: usize, size: usize) {
+        let width = self.at(4, 8);
+        self.put(header, self.at(16, 24), width, offset as u64);
+        self.put(header, self.at(20, 32), width, size as u64);
+    }
+}
