@@ -139,16 +139,28 @@ pub(crate) struct Sizes {
     pub version: u16,
 }
 
-impl Table {
-    /// Reads the table at `offset` of `.debug_abbrev`. A kernel's codes count up from 1, which makes
-    /// the table an array; a code out of order is refused above 2 to the 20th.
-    pub fn parse(section: &[u8], offset: usize, sizes: Sizes, big: bool) -> Read<Table> {
-        let mut table = Table::default();
-        table.reload(section, offset, sizes, big)?;
-        Ok(table)
-    }
+/// An attribute of an abbreviation.
+#[derive(Clone, Copy)]
+struct Spec {
+    slot: Option<Slot>,
+    kind: Form,
+    size: u8,
+    /// Its length in bytes where it is fixed.
+    len: Option<usize>,
+    implicit: i64,
+}
 
-    /// As [`Table::parse`], into the memory of an earlier table.
+impl Spec {
+    const NONE: Spec = Spec { slot: None, kind: Form::Present, size: 0, len: None, implicit: 0 };
+}
+
+/// More attributes than this no entry has.
+const MAX_ATTRIBUTES: usize = 64;
+
+impl Table {
+    /// Reads the table at `at` of `.debug_abbrev`, into the memory of an earlier table. A kernel's codes
+    /// count up from 1, which makes the table an array; a code out of order is refused above 2 to the
+    /// 20th.
     pub fn reload(&mut self, section: &[u8], at: usize, sizes: Sizes, big: bool) -> Read<()> {
         self.dense.clear();
         self.ops.clear();
@@ -193,8 +205,9 @@ impl Table {
         let children = cursor.u8()? != 0;
         let wanted = wanted(tag);
         let mut abbrev = Abbrev { tag, children, ..Abbrev::UNUSED };
-        let mut specs: [(u64, u64, i64); 64] = [(0, 0, 0); 64];
+        let mut specs: [Spec; MAX_ATTRIBUTES] = [Spec::NONE; MAX_ATTRIBUTES];
         let mut count = 0;
+        let mut fixed = Some(0usize);
         loop {
             let (name, form) = (cursor.uleb()?, cursor.uleb()?);
             let implicit =
@@ -202,62 +215,58 @@ impl Table {
             if (name, form) == (0, 0) {
                 break;
             }
-            if form == u64::from(dw::DW_FORM_ref_addr.0) {
-                self.ref_addr = true;
-            }
-            if count == specs.len() {
+            self.ref_addr |= form == u64::from(dw::DW_FORM_ref_addr.0);
+            if count == MAX_ATTRIBUTES {
                 return Err(Fault { offset: at, cause: "an abbreviation of over 64 attributes" });
             }
-            specs[count] = (name, form, implicit);
-            count += 1;
-        }
-        let specs = &specs[..count];
-        abbrev.skip = self.program(specs, 0, sizes, at)?;
-        abbrev.read = self.program(specs, wanted, sizes, at)?;
-        let mut fixed = Some(0usize);
-        for &(name, form, _) in specs {
             let (kind, size) = classify(form, sizes, at)?;
+            let slot = slot_of(name);
+            let len = kind.fixed_size(size);
             if name == u64::from(dw::DW_AT_sibling.0) && (kind, size) == (Form::UnitRef, 4) {
                 abbrev.sibling = fixed.and_then(|at| u16::try_from(at).ok()).unwrap_or(NONE);
             }
-            if let Some(slot) = slot_of(name) {
+            if let Some(slot) = slot {
                 abbrev.has |= 1 << slot as u32;
             }
-            fixed = fixed.zip(kind.fixed_size(size)).map(|(a, b)| a + b);
+            fixed = fixed.zip(len).map(|(a, b)| a + b);
+            specs[count] = Spec { slot, kind, size, len, implicit };
+            count += 1;
         }
         abbrev.fixed = fixed.and_then(|at| u16::try_from(at).ok()).unwrap_or(NONE);
+        let specs = &specs[..count];
+        if abbrev.fixed == NONE {
+            abbrev.skip = self.program(specs, 0, at)?;
+        }
+        if wanted != 0 {
+            abbrev.read = self.program(specs, wanted, at)?;
+        } else {
+            abbrev.read = abbrev.skip;
+        }
         Ok(abbrev)
     }
 
-    fn program(
-        &mut self,
-        specs: &[(u64, u64, i64)],
-        wanted: u32,
-        sizes: Sizes,
-        at: usize,
-    ) -> Read<(u32, u16)> {
+    fn program(&mut self, specs: &[Spec], wanted: u32, at: usize) -> Read<(u32, u16)> {
         let start = self.ops.len();
         let mut pending = 0usize;
         // What stands behind the last attribute that is read is passed over all the same: the next
         // entry follows.
-        for &(name, form, implicit) in specs {
-            let (kind, size) = classify(form, sizes, at)?;
-            let slot = slot_of(name).filter(|&slot| wanted & (1 << slot as u32) != 0);
-            if let (None, Some(len)) = (slot, kind.fixed_size(size)) {
+        for spec in specs {
+            let slot = spec.slot.filter(|&slot| wanted & (1 << slot as u32) != 0);
+            if let (None, Some(len)) = (slot, spec.len) {
                 pending += len;
                 continue;
             }
             self.flush(&mut pending);
             match slot {
-                Some(slot) if kind == Form::Implicit => {
+                Some(slot) if spec.kind == Form::Implicit => {
                     let index = u16::try_from(self.constants.len());
                     let cause = "too many constants in an abbreviation table";
                     let index = index.map_err(|_| Fault { offset: at, cause })?;
-                    self.constants.push(implicit);
+                    self.constants.push(spec.implicit);
                     self.ops.push(Op::Implicit(slot, index));
                 }
-                Some(slot) => self.ops.push(Op::Read(slot, kind, size)),
-                None => self.ops.push(Op::SkipForm(kind, size)),
+                Some(slot) => self.ops.push(Op::Read(slot, spec.kind, spec.size)),
+                None => self.ops.push(Op::SkipForm(spec.kind, spec.size)),
             }
         }
         self.flush(&mut pending);

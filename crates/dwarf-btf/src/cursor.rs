@@ -34,7 +34,7 @@ impl<'d> Cursor<'d> {
         Fault { offset: self.pos, cause: END }
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn array<const N: usize>(&mut self) -> Read<[u8; N]> {
         match self.data.get(self.pos..).and_then(|rest| rest.first_chunk::<N>()) {
             Some(bytes) => {
@@ -80,7 +80,7 @@ impl<'d> Cursor<'d> {
     }
 
     /// An unsigned number of `size` bytes (1 to 8).
-    #[inline]
+    #[inline(always)]
     pub fn uint(&mut self, size: u8) -> Read<u64> {
         match size {
             1 => self.u8().map(u64::from),

@@ -32,7 +32,7 @@ use crate::cursor::{Fault, Read};
 use crate::digest::{Digest, each_reference, is_leaf, is_named_composite};
 use crate::pool::{Contents, Met, Place, Pool, SHARDS};
 use crate::strings::FirstUse;
-use crate::units::{Reader, Scratch};
+use crate::units::{Found, Reader, Scratch};
 use crate::{Encoded, Error, Options};
 
 /// Where in a unit's part of the stream things stand that are no types of its own, for the order of
@@ -63,6 +63,8 @@ pub(crate) enum Doubt {
     TooLarge,
     /// One string was met under two codes.
     Names,
+    /// Units refer into one another.
+    Across,
 }
 
 /// Why a unit could not be added.
@@ -132,8 +134,10 @@ pub(crate) fn encode(
         .enumerate()
         .map_init(Local::default, |local, (unit, &header)| {
             let read = reader.read(header, &mut local.scratch, &mut local.cu);
-            if !read.map_err(Failed::Error)? {
-                return Ok(None);
+            match read.map_err(Failed::Error)? {
+                Found::Unit => {}
+                Found::LeftOut => return Ok(None),
+                Found::Across => return Err(Failed::Doubt(Doubt::Across)),
             }
             gathering.add(unit as u32, local).map(Some).map_err(|trouble| match trouble {
                 Trouble::Doubt(doubt) => Failed::Doubt(doubt),

@@ -116,23 +116,25 @@ impl SavedFunctions {
 
     /// Writes the functions by name. `skipped` is told of each that is left out, and why.
     pub fn emit(
-        mut self,
+        self,
         symbols: &Symbols<'_>,
         rules: &Rules,
         names: TagNames,
         stream: &mut dyn Stream,
         skipped: &mut dyn FnMut(u32, &'static str),
     ) {
-        self.all.sort_by_key(|saved| saved.elf);
-        let mut start = 0;
-        while start < self.all.len() {
-            let elf = self.all[start].elf;
-            let len = self.all[start..].iter().take_while(|saved| saved.elf == elf).count();
-            self.combine(start, start + len, stream);
-            let group = &self.all[start..start + len];
-            start += len;
+        // The order of saving is kept among those of one function.
+        let mut order: Vec<(u32, u32)> =
+            self.all.iter().enumerate().map(|(at, saved)| (saved.elf, at as u32)).collect();
+        order.sort_unstable();
+        let mut group: Vec<Saved> = Vec::new();
+        for same in order.chunk_by(|a, b| a.0 == b.0) {
+            let elf = same[0].0;
+            group.clear();
+            group.extend(same.iter().map(|&(_, at)| self.all[at as usize].clone()));
+            self.combine(&mut group, stream);
             let function = &symbols.functions[elf as usize];
-            let chosen = choose(group, &function.symbols);
+            let chosen = choose(&group, &function.symbols);
             let facts = group[0].facts;
             let reason = if function.ambiguous {
                 Some("its symbols are at different addresses")
@@ -157,22 +159,17 @@ impl SavedFunctions {
     }
 
     /// Shares what is known among the descriptions of one function.
-    fn combine(&mut self, start: usize, end: usize, stream: &dyn Stream) {
-        for at in start + 1..end {
-            let (a, b) = (&self.all[start], &self.all[at]);
-            let unexpected = a.facts.unexpected_reg | b.facts.unexpected_reg;
-            let reordered = a.facts.reordered_parm | b.facts.reordered_parm;
-            let uncertain = a.facts.uncertain_parm_loc | b.facts.uncertain_parm_loc;
-            let mut inconsistent = a.inconsistent | b.inconsistent;
-            if !unexpected && !inconsistent && !reordered && !self.matches(a, b, stream) {
-                inconsistent = true;
-            }
-            for index in [start, at] {
-                let saved = &mut self.all[index];
-                saved.facts.unexpected_reg = unexpected;
-                saved.facts.reordered_parm = reordered;
-                saved.facts.uncertain_parm_loc = uncertain;
-                saved.inconsistent = inconsistent;
+    fn combine(&self, group: &mut [Saved], stream: &dyn Stream) {
+        let Some((first, others)) = group.split_first_mut() else { return };
+        for other in others {
+            first.facts.unexpected_reg |= other.facts.unexpected_reg;
+            first.facts.reordered_parm |= other.facts.reordered_parm;
+            first.facts.uncertain_parm_loc |= other.facts.uncertain_parm_loc;
+            first.inconsistent |= other.inconsistent;
+            let decided =
+                first.facts.unexpected_reg || first.inconsistent || first.facts.reordered_parm;
+            if !decided && !self.matches(first, other, stream) {
+                first.inconsistent = true;
             }
         }
     }

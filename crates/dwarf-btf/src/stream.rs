@@ -11,7 +11,7 @@ use crate::cu::{Cu, INDEX, LocalId, info, kind, kind_of, name_positions};
 use crate::output::{StringTable, write};
 use crate::saved::{SavedFunctions, Stream, TagNames, decl_tag};
 use crate::strings::StrId;
-use crate::units::{Reader, Scratch};
+use crate::units::{Found, Reader, Scratch};
 use crate::{Encoded, Error, Options, Report};
 
 /// Units that are read at the same time before they are put in order.
@@ -28,26 +28,31 @@ pub(crate) fn encode<'s>(
         None => Base::default(),
     };
     let mut all = All::new(reader, &base);
-    if reader.merged {
+    let mut merged = reader.merged;
+    for batch in reader.headers.chunks(BATCH) {
+        if merged {
+            break;
+        }
+        let read: Vec<Result<(Found, Cu), Error>> = batch
+            .par_iter()
+            .map_init(Scratch::default, |scratch, &header| {
+                let mut cu = Cu::default();
+                Ok((reader.read(header, scratch, &mut cu)?, cu))
+            })
+            .collect();
+        for unit in read {
+            match unit? {
+                (Found::Unit, cu) => all.add_unit(&cu)?,
+                (Found::LeftOut, _) => {}
+                (Found::Across, _) => merged = true,
+            }
+        }
+    }
+    if merged {
+        all = All::new(reader, &base);
         let (mut scratch, mut cu) = (Scratch::default(), Cu::default());
         reader.read_merged(&mut scratch, &mut cu)?;
         all.add_unit(&cu)?;
-    } else {
-        for batch in reader.headers.chunks(BATCH) {
-            let read: Vec<Result<Option<Cu>, Error>> = batch
-                .par_iter()
-                .map_init(Scratch::default, |scratch, &header| {
-                    let mut cu = Cu::default();
-                    let kept = reader.read(header, scratch, &mut cu)?;
-                    Ok(kept.then_some(cu))
-                })
-                .collect();
-            for cu in read {
-                if let Some(cu) = cu? {
-                    all.add_unit(&cu)?;
-                }
-            }
-        }
     }
     all.finish(elf, options)
 }

@@ -278,12 +278,14 @@ impl FirstUse {
 /// themselves, in front of the shared [`Strings`].
 #[derive(Debug)]
 pub(crate) struct Names {
-    short: Vec<(u64, StrId)>,
+    short: Vec<(u32, StrId)>,
 }
 
 impl Names {
+    const BITS: u32 = 13;
+
     pub fn new() -> Self {
-        Names { short: vec![(0, 0); 1 << 12] }
+        Names { short: vec![(0, 0); 1 << Self::BITS] }
     }
 
     /// The code of the name in a slot's value; 0 where there is none.
@@ -332,11 +334,11 @@ impl Names {
         offset: usize,
     ) -> Read<StrId> {
         let bytes = unit.cursor(offset).cstr()?;
-        if bytes.len() > 7 {
+        if bytes.len() > 4 {
             return Ok(strings.intern_copy(bytes));
         }
-        let key = bytes.iter().fold(0, |key, &b| key << 8 | u64::from(b));
-        let at = (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52) as usize;
+        let key = bytes.iter().fold(0, |key, &b| key << 8 | u32::from(b));
+        let at = (key.wrapping_mul(0x9e37_79b1) >> (32 - Self::BITS)) as usize;
         let entry = &mut self.short[at];
         if entry.0 != key {
             *entry = (key, strings.intern_copy(bytes));

@@ -27,6 +27,8 @@ pub(crate) struct Reader<'s> {
     pub fake_int: StrId,
     /// Whether units refer into one another, so that they have to be read as one.
     pub merged: bool,
+    /// Units whose abbreviations have references into other units are not read one by one.
+    pub may_refer_across: bool,
     /// Who is told which bytes are not read any more, and where `.debug_info` begins in the file.
     pub release: Option<Release<'s>>,
 }
@@ -67,43 +69,36 @@ impl<'s> Reader<'s> {
             int,
             fake_int,
             merged: false,
+            may_refer_across: false,
             release: None,
         };
-        reader.merged = lto_note(elf).unwrap_or_else(|| reader.refers_across());
+        let note = lto_note(elf);
+        reader.merged = note == Some(true);
+        reader.may_refer_across = note.is_none();
         Ok(reader)
     }
 
-    /// Whether any unit has abbreviations with references into other units.
-    fn refers_across(&self) -> bool {
-        use rayon::prelude::*;
-        let headers = self.headers.par_chunks(64);
-        headers.into_par_iter().any(|headers| {
-            let mut table = Table::default();
-            headers.iter().any(|header| {
-                let (abbrev, big) = (self.sections.abbrev, self.sections.big);
-                table.reload(abbrev, header.abbrev, header.sizes, big).is_ok() && table.ref_addr
-            })
-        })
-    }
-
-    /// Reads one unit; returns false if it is left out.
-    pub fn read(&self, header: Header, scratch: &mut Scratch, cu: &mut Cu) -> Result<bool, Error> {
+    /// Reads one unit.
+    pub fn read(&self, header: Header, scratch: &mut Scratch, cu: &mut Cu) -> Result<Found, Error> {
         cu.clear();
         scratch.dies.clear();
         let in_unit = |fault| Error::in_unit(header.start, fault);
         let mut table = std::mem::take(&mut scratch.table);
         let result = (|| {
             self.load_table(header, &mut table)?;
+            if table.ref_addr && self.may_refer_across {
+                return Ok(Found::Across);
+            }
             let mut unit = self.unit(header, &table);
-            let root = self.root(&mut unit)?;
-            let Some(root) = root else { return Ok(false) };
-            let clang = root.clang;
             let names = scratch.names.get_or_insert_with(Names::new);
+            let root = self.root(&mut unit, names)?;
+            let Some(root) = root else { return Ok(Found::LeftOut) };
+            let clang = root.clang;
             self.walk(&unit, root, names, &mut scratch.dies)?;
             let group = Group { units: std::slice::from_ref(&unit) };
             scratch.offsets.build(&scratch.dies, header.start, header.end);
             self.fill(group, clang, &scratch.dies, &scratch.offsets, names, cu)?;
-            Ok(true)
+            Ok(Found::Unit)
         })();
         scratch.table = table;
         if let Some((release, start)) = self.release {
@@ -128,7 +123,7 @@ impl<'s> Reader<'s> {
         for (header, table) in self.headers.iter().zip(&scratch.tables) {
             let mut unit = self.unit(*header, table);
             let in_unit = |fault| Error::in_unit(header.start, fault);
-            if let Some(root) = self.root(&mut unit).map_err(in_unit)? {
+            if let Some(root) = self.root(&mut unit, names).map_err(in_unit)? {
                 clang |= root.clang;
                 self.walk(&unit, root, names, &mut scratch.dies).map_err(in_unit)?;
             }
@@ -165,7 +160,7 @@ impl<'s> Reader<'s> {
     }
 
     /// Reads the unit's first entry; `None` if the unit is left out.
-    fn root(&self, unit: &mut Unit<'s, '_>) -> Read<Option<Root>> {
+    fn root(&self, unit: &mut Unit<'s, '_>, names: &mut Names) -> Read<Option<Root>> {
         let mut cursor = unit.cursor(unit.header.root);
         let offset = cursor.pos;
         let code = cursor.uleb()?;
@@ -193,10 +188,11 @@ impl<'s> Reader<'s> {
         if !abbrev.children || partial || excluded {
             return Ok(None);
         }
-        let mut names = Names::new();
-        let producer = names.name(&self.strings, unit, &values, Slot::Producer)?;
-        let producer = self.strings.get(producer);
-        let clang = producer.windows(5).any(|window| window == b"clang");
+        let clang = self.rules.check_locations && {
+            let producer = names.name(&self.strings, unit, &values, Slot::Producer)?;
+            let producer = self.strings.get(producer);
+            producer.windows(5).any(|window| window == b"clang")
+        };
         Ok(Some(Root { children: cursor.pos, clang }))
     }
 
@@ -247,6 +243,16 @@ impl<'s> Reader<'s> {
         funcs::functions(&context, names, cu)?;
         funcs::variables(&context, names, cu)
     }
+}
+
+/// What reading a unit came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    Unit,
+    /// It is left out, for its language or because it has no entries.
+    LeftOut,
+    /// It refers into other units: all have to be read as one.
+    Across,
 }
 
 /// What a unit's first entry says.
