@@ -28,7 +28,13 @@ impl<'b> State<'b> {
             // All of the base stands for itself.
             state.map[id as usize] = id;
             let record = state.record(id);
-            if let Some(hash) = state.contents_hash(record) {
+            // PARITY: libbpf 1.6 and 1.7 hash a base's typedefs with what they refer to, but look for
+            // them without, so that they are never found (btf_dedup_prep).
+            let hash = match state.kind(id) {
+                kind::TYPEDEF if options.typedefs_by_graph => Some(hash(record.iter().copied())),
+                _ => state.contents_hash(record),
+            };
+            if let Some(hash) = hash {
                 state.table.add(hash, id);
             }
         }
