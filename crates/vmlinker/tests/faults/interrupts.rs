@@ -16,6 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A tool that starts a child, says who they are, and hangs.
 const HANG: &str = "sleep 1000 &\necho $$ $! > hanging.new\nmv hanging.new hanging\nwait";
 
+/// Before that: a tool that tells its version, which is asked for first of all.
+const VERSION: &str = "[ \"$1\" != --version ] || exit 0\n";
+
 /// Waits until `ready` gives something.
 #[track_caller]
 fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
@@ -141,7 +144,7 @@ fn an_interrupt_in_the_final_link() {
 fn an_interrupt_while_pahole_runs() {
     let tree = Tree::new();
     tree.configure(&["MODULES", "KALLSYMS", "DEBUG_INFO_BTF"]);
-    let pahole = tree.stub("stub-pahole", HANG);
+    let pahole = tree.stub("stub-pahole", &format!("{VERSION}{HANG}"));
     interrupted(&tree, "BTF .tmp_vmlinux1.btf.o", || {
         let mut link = tree.link();
         link.env("PAHOLE", &pahole);
@@ -152,7 +155,7 @@ fn an_interrupt_while_pahole_runs() {
 #[test]
 fn an_interrupt_in_a_pipe_of_the_kernels_tools() {
     let tree = Tree::new();
-    let nm = tree.stub("stub-nm", HANG);
+    let nm = tree.stub("stub-nm", &format!("{VERSION}{HANG}"));
     interrupted(&tree, "NM .tmp_vmlinux1.syms", || {
         let mut link = tree.link();
         link.env("NM", &nm).env("VMLINKER_FLAGS", "--engine sysmap=kernel");

@@ -22,15 +22,15 @@ fn probe() {
     }
 }
 
-/// Runs make with a Makefile of one recipe of these lines, in which `PROBE` stands for the probe and
-/// `LINK` for the link.
+/// Runs make with a Makefile of one recipe of these lines, in which `@PROBE@` stands for the probe and
+/// `@LINK@` for the link.
 fn make(tree: &Tree, flags: &[&str], lines: &[&str]) -> Run {
     let program = std::env::current_exe().unwrap();
     let probe = format!("'{}' --exact make::probe --nocapture", program.display());
     let link = format!("'{VMLINKER}' link ld '' '-z noexecstack'");
     let recipe: String = lines
         .iter()
-        .map(|line| format!("\t+@{}\n", line.replace("PROBE", &probe).replace("LINK", &link)))
+        .map(|line| format!("\t+@{}\n", line.replace("@PROBE@", &probe).replace("@LINK@", &link)))
         .collect();
     tree.write("Makefile", format!("vmlinux: force\n{recipe}force:\n.PHONY: force\n"));
     let mut command = Command::new("make");
@@ -51,7 +51,7 @@ fn measured(run: &Run, what: &str) -> Vec<usize> {
 #[test]
 fn one_job_is_one_thread() {
     let tree = Tree::new();
-    let lines = [format!("{PROBE}=threads PROBE"), "LINK".to_string()];
+    let lines = [format!("{PROBE}=threads @PROBE@"), "@LINK@".to_string()];
     let lines = lines.each_ref().map(String::as_str);
     for flags in [&["-j1"][..], &[]] {
         let result = make(&tree, flags, &lines);
@@ -64,8 +64,8 @@ fn one_job_is_one_thread() {
 #[test]
 fn tokens_are_returned_after_a_good_and_after_a_failed_link() {
     let tree = Tree::new();
-    let tokens = format!("{PROBE}=tokens PROBE");
-    for link in ["LINK", "! KBUILD_LDS=missing.lds LINK"] {
+    let tokens = format!("{PROBE}=tokens @PROBE@");
+    for link in ["@LINK@", "! KBUILD_LDS=missing.lds @LINK@"] {
         let result = make(&tree, &["-j3"], &[&tokens, link, &tokens]);
         assert_eq!(result.status, 0, "{result:?}");
         assert_eq!(measured(&result, "tokens"), [2, 2], "{result:?}");
@@ -76,14 +76,14 @@ fn tokens_are_returned_after_a_good_and_after_a_failed_link() {
 fn threads_are_as_many_as_make_has_tokens() {
     let tree = Tree::new();
     let cores = std::thread::available_parallelism().unwrap().get();
-    let result = make(&tree, &["-j2"], &[&format!("{PROBE}=threads PROBE")]);
+    let result = make(&tree, &["-j2"], &[&format!("{PROBE}=threads @PROBE@")]);
     assert_eq!(measured(&result, "threads"), [cores.min(2)], "{result:?}");
 }
 
 #[test]
 fn make_stops_at_a_failed_link() {
     let tree = Tree::new();
-    let result = make(&tree, &[], &["KBUILD_LDS=missing.lds LINK", "echo went on"]);
+    let result = make(&tree, &[], &["KBUILD_LDS=missing.lds @LINK@", "echo went on"]);
     assert_eq!(result.status, 2);
     assert!(result.err.contains("LD .tmp_vmlinux1: ld failed with exit status 1"), "{result:?}");
     assert!(!result.out.contains("went on"));

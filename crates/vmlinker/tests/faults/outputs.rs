@@ -31,7 +31,6 @@ fn a_disk_that_fills_up_while_vmlinker_writes() {
     let tree = large_tree();
     let linker = tree.stub("stub-ld", "ulimit -S -f unlimited\nexec ld \"$@\"");
     let link = tree.link_with(&linker);
-    tree.write("System.map", "old");
     let result = run_limited(&link, 0);
     result.fails(1, &["RECORD .vmlinker.json: ", "/.vmlinker.json: ", "File too large"]);
     tree.assert_no_result();
