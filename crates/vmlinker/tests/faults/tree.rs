@@ -8,6 +8,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
@@ -64,6 +65,9 @@ pub const VARIABLES: [(&str, &str); 9] = [
     ("srctree", "."),
 ];
 
+/// The kernel's objects by their names, compiled once.
+static OBJECTS: OnceLock<Vec<(&str, Vec<u8>)>> = OnceLock::new();
+
 /// The program under test.
 pub const VMLINKER: &str = env!("CARGO_BIN_EXE_vmlinker");
 
@@ -82,9 +86,9 @@ impl Tree {
         tree.write("scripts/kallsyms.c", KALLSYMS);
         tree.write("scripts/sorttable.c", "main_extable_sort_needed");
         tree.write("vmlinux.lds", LINKER_SCRIPT);
-        tree.compile("vmlinux.o", "c", KERNEL);
-        tree.compile(".vmlinux.export.o", "c", "int exported = 1;\n");
-        tree.compile("init/version-timestamp.o", "c", "const char linux_banner[] = \"v1\";\n");
+        for (name, object) in OBJECTS.get_or_init(|| tree.compile_kernel()) {
+            tree.write(name, object);
+        }
         tree
     }
 
@@ -119,6 +123,19 @@ impl Tree {
     pub fn configure(&self, options: &[&str]) {
         let lines: Vec<String> = options.iter().map(|name| format!("CONFIG_{name}=y\n")).collect();
         self.write("include/config/auto.conf", lines.concat() + "CONFIG_PAHOLE_VERSION=124\n");
+    }
+
+    fn compile_kernel(&self) -> Vec<(&'static str, Vec<u8>)> {
+        let sources = [
+            ("vmlinux.o", KERNEL),
+            (".vmlinux.export.o", "int exported = 1;\n"),
+            ("init/version-timestamp.o", "const char linux_banner[] = \"v1\";\n"),
+        ];
+        let compiled = sources.map(|(name, source)| {
+            self.compile(name, "c", source);
+            (name, fs::read(self.path(name)).unwrap())
+        });
+        compiled.into()
     }
 
     /// Compiles `source`, in the `language` that gcc's -x names, to the object `name`.
