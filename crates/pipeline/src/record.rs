@@ -83,6 +83,12 @@ impl Record {
             return Err(Error::file(&path, cause));
         }
         record.call.dir = absolute(dir)?;
+        // How much to say is a matter of now, not of then.
+        record.call.env.remove("KBUILD_VERBOSE");
+        record
+            .call
+            .env
+            .extend(std::env::var("KBUILD_VERBOSE").map(|v| ("KBUILD_VERBOSE".into(), v)));
         Ok(record)
     }
 }
