@@ -59,7 +59,7 @@ fn every_step_of_a_tree_has_a_reason_and_json_has_the_same_steps() {
     let why = plan(&["-C", tree, "--why"]);
     let reasoned = |line: &&String| ["native)", "linker)"].iter().any(|end| line.ends_with(end));
     let steps: Vec<&String> = why.iter().filter(|line| line.starts_with("  ")).collect();
-    assert!(steps.iter().all(|line| reasoned(line)), "{why:#?}");
+    assert!(steps.iter().all(reasoned), "{why:#?}");
     let json: serde_json::Value =
         serde_json::from_str(&plan(&["-C", tree, "--json"]).concat()).unwrap();
     assert_eq!(json["temporary_links"], 2);
