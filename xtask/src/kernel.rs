@@ -66,7 +66,7 @@ pub const RECIPES: &[Recipe] = &[
         series: "6.12",
         base: "tinyconfig",
         fragments: &[TINY, LEAN, NO_KALLSYMS],
-        lines: 1200,
+        lines: 1300,
     },
     Recipe {
         name: "6.12-defconfig",
