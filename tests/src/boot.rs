@@ -59,7 +59,8 @@ if mount -t tracefs tracefs /trace 2>/dev/null; then
     long functions /trace/available_filter_functions
 fi
 text done < /dev/null
-poweroff -f
+# QEMU runs with -no-reboot; powering off would need ACPI.
+reboot -f
 "#;
 
 /// A kernel to boot.
@@ -104,7 +105,7 @@ pub fn boot(vmlinux: &Path) -> Result<BootReport> {
 }
 
 impl Guest<'_> {
-    /// Boots it and waits until it powers off.
+    /// Boots it and waits until it ends.
     ///
     /// # Errors
     /// As for [`boot`].

@@ -197,7 +197,11 @@ impl PrivateTrees {
         let names = |path: &Path| path.to_str().expect("the cache's path is UTF-8").to_owned();
         let objects = (names(&built), names(&build));
         let sources = (names(&shared), names(&source));
-        rename_in(&build, &[&objects, &sources]);
+        let both = [(&*objects.0, &*objects.1), (&*sources.0, &*sources.1)];
+        // `tools` is a link in the private source tree, and its Makefiles see where it leads.
+        let tools = build.join("tools");
+        rename_in(&build, &both, &tools);
+        rename_in(&tools, &both[..1], Path::new(""));
         let text = fs::read_to_string(built.join(RECORD)).expect("a record is text");
         let record: Value = serde_json::from_str(&text).expect("a record is JSON");
         let flags = record["call"]["env"]["PAHOLE_FLAGS"].as_str().unwrap_or_default();
@@ -256,30 +260,31 @@ fn copy(from: &Path, to: &Path, wanted: impl Fn(&str) -> bool) {
     run(&mut cp);
 }
 
-/// Exchanges names, each `(old, new)`, in all that Kbuild has written down below `dir`. Times stay.
-///
-/// Below `tools` the second pair is left alone: that directory is a link in the private source tree, and
-/// its Makefiles see where it leads.
-fn rename_in(dir: &Path, names: &[&(String, String)]) {
+/// Exchanges names, each `(old, new)`, in all that Kbuild has written down below `dir`, but not below
+/// `without`. Times stay.
+fn rename_in(dir: &Path, names: &[(&str, &str)], without: &Path) {
     for entry in fs::read_dir(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display())) {
         let path = entry.expect("a directory can be read").path();
-        if path.is_symlink() {
+        if path.is_symlink() || path == without {
             continue;
         }
         if path.is_dir() {
-            let tools = path.file_name().is_some_and(|name| name == "tools");
-            rename_in(&path, if tools { &names[..1] } else { names });
-            continue;
+            rename_in(&path, names, without);
+        } else {
+            rename_in_file(&path, names);
         }
-        let noted = path.extension().is_some_and(|e| e == "cmd" || e == "d")
-            || path.file_name().is_some_and(|name| name == "Makefile");
-        let Some(text) = noted.then(|| fs::read_to_string(&path).ok()).flatten() else { continue };
-        let renamed = names.iter().fold(text.clone(), |text, (old, new)| text.replace(old, new));
-        if renamed != text {
-            let time = fs::metadata(&path).and_then(|meta| meta.modified()).expect("a file's time");
-            fs::write(&path, renamed).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-            let file = fs::File::options().append(true).open(&path).expect("a file of the copy");
-            file.set_modified(time).expect("a file's time can be set");
-        }
+    }
+}
+
+fn rename_in_file(path: &Path, names: &[(&str, &str)]) {
+    let noted = path.extension().is_some_and(|e| e == "cmd" || e == "d")
+        || path.file_name().is_some_and(|name| name == "Makefile");
+    let Some(text) = noted.then(|| fs::read_to_string(path).ok()).flatten() else { return };
+    let renamed = names.iter().fold(text.clone(), |text, (old, new)| text.replace(old, new));
+    if renamed != text {
+        let time = fs::metadata(path).and_then(|meta| meta.modified()).expect("a file's time");
+        fs::write(path, renamed).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let file = fs::File::options().append(true).open(path).expect("a file of the copy");
+        file.set_modified(time).expect("a file's time can be set");
     }
 }

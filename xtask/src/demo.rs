@@ -109,6 +109,6 @@ fn show(report: &BootReport, linked: &Linked) -> Result<()> {
         );
     }
     ensure!(!report.version.is_empty(), "the guest did not say its version");
-    say(&format!("{:.1} s from start to power-off", report.elapsed.as_secs_f64()));
+    say(&format!("{:.1} s from start to end", report.elapsed.as_secs_f64()));
     Ok(())
 }

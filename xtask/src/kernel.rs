@@ -59,14 +59,14 @@ pub const RECIPES: &[Recipe] = &[
         series: "6.12",
         base: "tinyconfig",
         fragments: &[TINY, LEAN, NO_BTF],
-        lines: 1100,
+        lines: 1280,
     },
     Recipe {
         name: "6.12-tiny-nokallsyms",
         series: "6.12",
         base: "tinyconfig",
         fragments: &[TINY, LEAN, NO_KALLSYMS],
-        lines: 1000,
+        lines: 1300,
     },
     Recipe {
         name: "6.12-defconfig",

@@ -70,7 +70,6 @@ pub fn run(purpose: Purpose) -> Result<()> {
         }
         Purpose::Bench => {
             apt::install(&[BUILD, LLD].concat())?;
-            sources::ensure("6.12")?;
             new_pahole()
         }
     }

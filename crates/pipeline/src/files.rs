@@ -89,7 +89,7 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// The system's words for an error, without the number that Rust appends.
-fn reason(error: &io::Error) -> String {
+pub fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     match text.find(" (os error") {
         Some(end) => text[..end].to_string(),

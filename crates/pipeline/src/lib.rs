@@ -27,6 +27,7 @@ pub mod plan;
 mod process;
 mod record;
 mod relink;
+pub mod say;
 mod shadow;
 mod stage;
 mod timeline;

@@ -1,8 +1,8 @@
 //! Child processes: the linker, pahole, make, and the kernel's own tools.
 //!
 //! Every child runs in a process group of its own, which is known here, so that an interrupt ends the
-//! whole group: an interrupted link leaves nothing running. Should vmlinker itself be killed, the
-//! kernel ends its direct children (`PR_SET_PDEATHSIG`).
+//! whole group: an interrupted link leaves nothing running, and neither does a child that fails.
+//! Should vmlinker itself be killed, the kernel ends its direct children (`PR_SET_PDEATHSIG`).
 //!
 //! The unsafe code here is what runs between fork and exec.
 
@@ -14,7 +14,9 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use rustix::process::{Pid, Signal, kill_process_group, set_parent_process_death_signal};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, kill_process_group, set_parent_process_death_signal, waitid,
+};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -27,12 +29,15 @@ static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 static INTERRUPTED: AtomicI32 = AtomicI32::new(0);
 
 /// Ends all children when this process gets SIGINT, SIGTERM or SIGHUP. The running step then fails as
-/// interrupted, and the link cleans up on its way out.
+/// interrupted, and the link cleans up on its way out. A signal that the caller ignores, as `nohup`
+/// does, stays ignored.
 ///
 /// # Errors
 /// The handlers cannot be installed.
 pub fn watch_signals() -> Result<()> {
-    let install = Signals::new([SIGHUP, SIGINT, SIGTERM]);
+    let ignored = ignored_signals();
+    let wanted = [SIGHUP, SIGINT, SIGTERM].into_iter();
+    let install = Signals::new(wanted.filter(|signal| ignored & (1 << (signal - 1)) == 0));
     let mut signals = install.map_err(|e| Error::new(format!("cannot watch for signals: {e}")))?;
     std::thread::spawn(move || {
         for signal in signals.forever() {
@@ -44,6 +49,13 @@ pub fn watch_signals() -> Result<()> {
         }
     });
     Ok(())
+}
+
+/// The signals that this process was started to ignore, a bit each; SIGHUP, which is 1, is the lowest.
+fn ignored_signals() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
 /// Fails if an interrupt has come.
@@ -120,11 +132,32 @@ impl Running {
     }
 
     fn finish(&mut self) -> Result<()> {
+        if !self.has_succeeded() {
+            // It may have started others that go on without it.
+            let _ = kill_process_group(self.group, Signal::KILL);
+        }
+        // Off the list before its id is free for another process.
+        self.forget();
         let status = self.child.wait();
-        self.ended = true;
         check_interrupt()?;
         let status = status.map_err(|e| Error::new(format!("{}: {e}", self.program)))?;
         succeeded(&self.program, status)
+    }
+
+    /// Waits for the end; the process stays a zombie, so that its id still names its group.
+    fn has_succeeded(&self) -> bool {
+        loop {
+            match waitid(WaitId::Pid(self.group), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {
+                Ok(status) => return status.and_then(|s| s.exit_status()) == Some(0),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(_) => return false,
+            }
+        }
+    }
+
+    fn forget(&mut self) {
+        self.ended = true;
+        running().retain(|&group| group != self.group);
     }
 }
 
@@ -132,9 +165,9 @@ impl Drop for Running {
     fn drop(&mut self) {
         if !self.ended {
             let _ = kill_process_group(self.group, Signal::KILL);
+            self.forget();
             let _ = self.child.wait();
         }
-        running().retain(|&group| group != self.group);
     }
 }
 

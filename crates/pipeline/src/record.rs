@@ -4,6 +4,7 @@
 //! can be run again too. Benchmarks, bisection and bug reports start from it.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::call::Call;
 use crate::error::{Error, Result};
-use crate::files;
+use crate::{files, process};
 
 /// Name of the record, in the object tree. Kernel trees ignore files that begin with a dot.
 pub const RECORD: &str = ".vmlinker.json";
@@ -59,7 +60,8 @@ impl Record {
     /// The tree cannot be written to.
     pub fn save(&self) -> Result<()> {
         let text = serde_json::to_string_pretty(self).map_err(Error::new)?;
-        files::write(&self.call.dir.join(RECORD), text.as_bytes())
+        let written = files::write(&self.call.dir.join(RECORD), text.as_bytes());
+        written.map_err(|error| error.in_step(format!("RECORD {RECORD}")))
     }
 
     /// Reads the record of the object tree `dir`. The tree may have been moved since.
@@ -81,6 +83,12 @@ impl Record {
             return Err(Error::file(&path, cause));
         }
         record.call.dir = absolute(dir)?;
+        // How much to say is a matter of now, not of then.
+        record.call.env.remove("KBUILD_VERBOSE");
+        record
+            .call
+            .env
+            .extend(std::env::var("KBUILD_VERBOSE").map(|v| ("KBUILD_VERBOSE".into(), v)));
         Ok(record)
     }
 }
@@ -95,9 +103,13 @@ fn version(tool: &str) -> Option<String> {
     let mut words = tool.split_whitespace();
     let mut command = Command::new(words.next()?);
     command.args(words).arg("--version").stdin(Stdio::null()).stderr(Stdio::null());
-    let output = command.output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    text.lines().next().map(str::to_string)
+    let mut text = Vec::new();
+    let answered = process::run_reading(&mut command, |mut stdout| {
+        // A tool that says nothing that can be read has no version.
+        let _ = stdout.read_to_end(&mut text);
+    });
+    answered.ok()?;
+    String::from_utf8_lossy(&text).lines().next().map(str::to_string)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::stage::{Options, Stage};
 use crate::timeline::{Timeline, Timing};
 use crate::toolbox::Toolbox;
 use crate::tree::Tree;
-use crate::{files, process};
+use crate::{files, process, say};
 
 /// Who links.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,9 +107,11 @@ fn run_script(call: &Call, tree: &Tree) -> Result<Vec<Timing>> {
             timeline.push(&verb, &output, "script", start);
         }
     };
+    let mut told = Ok(());
     let result = process::run_reading(&mut command, |stdout| {
         for line in BufReader::new(stdout).lines().map_while(std::result::Result::ok) {
-            println!("{line}");
+            // Keep reading if nobody listens any more: the script would wait for ever.
+            told = std::mem::replace(&mut told, Ok(())).and_then(|()| say::line(&line));
             let mut words = line.split_whitespace();
             if let (true, Some(verb), Some(output)) =
                 (line.starts_with("  "), words.next(), words.next())
@@ -120,7 +122,7 @@ fn run_script(call: &Call, tree: &Tree) -> Result<Vec<Timing>> {
         }
     });
     end_step(&mut step);
-    result.map_err(|error| error.in_step("link-vmlinux.sh"))?;
+    result.and(told).map_err(|error| error.in_step("link-vmlinux.sh"))?;
     Ok(timeline.into_steps())
 }
 

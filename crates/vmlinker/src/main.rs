@@ -9,6 +9,7 @@ mod cmd;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use pipeline::say;
 
 /// A drop-in for the Linux kernel's link-vmlinux.sh: the same vmlinux, byte for byte, sooner.
 #[derive(Debug, Parser)]
@@ -69,12 +70,12 @@ fn called_pahole() -> bool {
 
 /// Prints an error: one line, and what the kernel's own script would add. Gives the exit status.
 fn report(error: &anyhow::Error) -> ExitCode {
-    eprintln!("vmlinker: {error:#}");
+    say::remark(format_args!("vmlinker: {error:#}"));
     let Some(fault) = error.downcast_ref::<pipeline::Error>() else {
         return ExitCode::FAILURE;
     };
     for line in &fault.advice {
-        eprintln!("{line}");
+        say::remark(line);
     }
     ExitCode::from(fault.status)
 }

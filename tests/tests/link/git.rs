@@ -26,7 +26,8 @@ fn tree() -> tempfile::TempDir {
         run(Command::new("cp").arg("-p").arg(kernel.join(name)).arg(tree.join(name)));
     }
     git(tree, &["init", "-q"]);
-    git(tree, &["add", "."]);
+    // Debian's .gitignore hides the whole source; upstream's hides names with a dot, as this one does too.
+    git(tree, &["add", "--force", "scripts", ".gitignore", "Makefile"]);
     git(tree, &["commit", "-q", "-m", "kernel"]);
     dir
 }
@@ -34,7 +35,7 @@ fn tree() -> tempfile::TempDir {
 /// What the kernel calls itself, with and without CONFIG_LOCALVERSION_AUTO.
 fn releases(tree: &Path) -> [String; 2] {
     ["", "CONFIG_LOCALVERSION_AUTO=y\n"].map(|auto| {
-        let config = format!("CONFIG_LOCALVERSION=\"\"\n{auto}");
+        let config = format!("CONFIG_LOCALVERSION=\n{auto}");
         fs::write(tree.join("include/config/auto.conf"), config).unwrap();
         let mut script = Command::new("sh");
         script.args(["scripts/setlocalversion", "."]).current_dir(tree);

@@ -16,7 +16,7 @@ pub use self::kallsyms::{Convert, convert};
 use crate::kernel::{self, Kernel};
 use crate::progress::headline;
 use crate::setup::{self, Purpose};
-use crate::{record, workspace};
+use crate::{record, sources, workspace};
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
@@ -53,7 +53,7 @@ pub struct Setting {
 pub fn run(args: &Args) -> Result<()> {
     setup::run(Purpose::Bench)?;
     if args.tree.is_none() {
-        setup::kernel(Some(kernel::recipe(&args.kernel)?.series))?;
+        sources::ensure(kernel::recipe(&args.kernel)?.series)?;
     }
     headline(&format!("the kernel: {}", args.kernel));
     let kernel = Kernel::new(&args.kernel, args.tree.as_deref(), false)?;

@@ -23,6 +23,7 @@ use crate::files;
 use crate::jobs::Jobs;
 use crate::plan::{Action, Engine, Passes, Plan, Schedule, Settle, Step};
 use crate::process;
+use crate::say;
 use crate::timeline::{Timeline, Timing};
 use crate::toolbox::Toolbox;
 use crate::tree::Tree;
@@ -69,18 +70,21 @@ impl<'a> Stage<'a> {
     pub fn run(mut self) -> Result<Vec<Timing>> {
         let result = self.run_steps();
         if result.as_ref().is_err_and(|error| !error.keep_files) {
-            // Nothing that could be taken for a kernel; its absence is all that matters here.
-            let _ = files::remove(&self.path(UNFINISHED));
+            // Nothing that could be taken for a result; its absence is all that matters here.
+            for unfinished in [UNFINISHED, "System.map"] {
+                let _ = files::remove(&self.path(unfinished));
+            }
         }
         result.map(|()| self.timeline.into_steps())
     }
 
     fn run_steps(&mut self) -> Result<()> {
         // From here on there is no vmlinux until a whole one can take the name.
-        files::remove(&self.path(&self.output()))?;
+        let last_link = format!("LD {}", self.output());
+        files::remove(&self.path(&self.output())).map_err(|error| error.in_step(&last_link))?;
         self.version_timestamp()?;
         self.update_tracepoints()?;
-        self.check_inputs().map_err(|error| error.in_step(format!("LD {}", self.output())))?;
+        self.check_inputs().map_err(|error| error.in_step(&last_link))?;
 
         let extra = !self.call.var("KALLSYMS_EXTRA_PASS").is_empty();
         let mut plan = self.plan(if extra { Passes::Three } else { Passes::Two });
@@ -97,7 +101,7 @@ impl<'a> Stage<'a> {
             self.step(step)?;
         }
         // Sizes stable, addresses final, tables filled: this is the kernel.
-        self.publish()
+        self.publish().map_err(|error| error.in_step(last_link))
     }
 
     fn plan(&self, passes: Passes) -> Plan {
@@ -124,7 +128,7 @@ impl<'a> Stage<'a> {
         process::check_interrupt()?;
         let name = format!("{} {}", step.verb(), step.output());
         if !matches!(step.action, Action::Compare { .. }) {
-            println!("{}", step.line());
+            say::line(step.line()).map_err(|error| error.in_step(&name))?;
         }
         let start = Instant::now();
         let result = self.execute(step).map_err(|error| error.in_step(name));
@@ -275,7 +279,8 @@ impl<'a> Stage<'a> {
         let differences = compare::differences(&compare::parse(&last)?, &compare::parse(&map)?);
         let mut error = Error::new("the linked kernel's symbols are not those that kallsyms holds");
         error.advice.extend(compare::INCONSISTENT.map(str::to_string));
-        error.advice.push("these symbols differ; the temporary files are kept:".to_string());
+        let kept = format!("these symbols differ; {UNFINISHED} and the other files are kept:");
+        error.advice.push(kept);
         error.advice.extend(differences);
         error.keep_files = true;
         Err(error)
@@ -303,7 +308,7 @@ impl<'a> Stage<'a> {
 
     fn show_command(&self, command: &Command) {
         if self.call.verbose() {
-            eprintln!("+ {}", process::shell_line(command));
+            say::remark(format_args!("+ {}", process::shell_line(command)));
         }
     }
 
@@ -311,7 +316,7 @@ impl<'a> Stage<'a> {
     fn show_native(&self, words: &[&str]) {
         if self.call.verbose() {
             let quoted: Vec<String> = words.iter().map(|word| process::quote(word)).collect();
-            eprintln!("+ vmlinker {}", quoted.join(" "));
+            say::remark(format_args!("+ vmlinker {}", quoted.join(" ")));
         }
     }
 
@@ -320,13 +325,16 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// What the kernel's script says when a step fails, and the status with which it ends then.
+/// What the kernel's script says when a step fails, and the status with which it ends then. An
+/// interrupt is no fault of the step's.
 fn with_kernels_words(action: &Action, error: Error) -> Error {
-    match action {
-        Action::Btf { .. } => error
-            .advise("Failed to generate BTF for vmlinux")
-            .advise("Try to disable CONFIG_DEBUG_INFO_BTF"),
-        Action::Sorttable { .. } => error.advise("Failed to sort kernel tables"),
-        _ => error,
-    }
+    let words: &[&str] = match action {
+        _ if process::check_interrupt().is_err() => return error,
+        Action::Btf { .. } => {
+            &["Failed to generate BTF for vmlinux", "Try to disable CONFIG_DEBUG_INFO_BTF"]
+        }
+        Action::Sorttable { .. } => &["Failed to sort kernel tables"],
+        _ => return error,
+    };
+    words.iter().fold(error.with_status(1), |error, line| error.advise(*line))
 }

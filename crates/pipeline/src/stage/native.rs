@@ -5,6 +5,7 @@ use image::{Elf, Header, Patch};
 use crate::error::{Error, Result};
 use crate::features::BtfRecipe;
 use crate::files;
+use crate::say;
 
 use super::Stage;
 
@@ -49,7 +50,7 @@ impl Stage<'_> {
         })?;
         let (bytes, warnings) = made.map_err(|error: kallsyms::Error| Error::file(&list, error))?;
         for warning in warnings {
-            eprintln!("{warning}");
+            say::remark(warning);
         }
         files::write(&self.path(object), &bytes)
     }
@@ -68,6 +69,9 @@ impl Stage<'_> {
             BtfRecipe::InPlace => self.detached_types(image, &format!("{image}.BTF"))?,
             BtfRecipe::Detached => self.resolved_types(image)?,
         };
+        if !is_btf(&btf) {
+            return Err(Error::file(self.path(image), "pahole wrote no BTF of it"));
+        }
         let bytes = btf::to_object(&btf, &self.kernel_header()?, BTF_ALIGN);
         let bytes = bytes.map_err(|error| Error::file(self.path(object), error))?;
         files::write(&self.path(object), &bytes)
@@ -116,10 +120,10 @@ impl Stage<'_> {
         let options = btf_ids::Options { explain: true, ..Default::default() };
         let resolution = self.with_elf(image, |elf| Ok(btf_ids::resolve(elf, None, &options)?))?;
         for warning in &resolution.warnings {
-            eprintln!("{warning}");
+            say::remark(warning);
             let help = warning.help();
             if !help.is_empty() {
-                eprintln!("  {help}");
+                say::remark(format_args!("  {help}"));
             }
         }
         let (features, config) = (&self.tree.features, &self.tree.config);
@@ -153,7 +157,7 @@ impl Stage<'_> {
             Ok(sorttable::sort(elf, &options)?)
         })?;
         if let Some(complaint) = &sorted.complaint {
-            eprintln!("{complaint}: {image}");
+            say::remark(format_args!("{complaint}: {image}"));
         }
         files::patch(&self.path(image), &sorted.patches)
     }
@@ -185,6 +189,11 @@ impl Stage<'_> {
             self.jobs.run(|| Elf::parse(&bytes).map_err(Into::into).and_then(|e| work(&e)))?;
         result.map_err(|error| Error::file(&path, error))
     }
+}
+
+/// Whether `bytes` begin as BTF of either byte order does.
+fn is_btf(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x9f, 0xeb, ..] | [0xeb, 0x9f, ..])
 }
 
 /// Whatever a core complains of; the edge adds the file's name.

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use pipeline::{Call, Jobs, Options, Record, Stage, Toolbox, Tree};
+use pipeline::{Call, Jobs, Options, Record, Stage, Toolbox, Tree, say};
 
 use super::stage_flags::StageFlags;
 
@@ -36,7 +36,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let tree = Tree::open(&dir, &call.srctree())?;
     let toolbox = Toolbox::new(&tree, &flags.engines())?;
     for (part, reason) in &toolbox.fallbacks {
-        eprintln!("vmlinker: the kernel's own tool does '{}': {reason}", part.name());
+        let line = format_args!("the kernel's own tool does '{}': {reason}", part.name());
+        say::remark(format_args!("vmlinker: {line}"));
     }
     Record::new(&call).save()?;
     let options = Options { schedule: flags.schedule, keep_timestamp: false };
