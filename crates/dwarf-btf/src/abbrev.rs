@@ -118,6 +118,22 @@ pub(crate) struct Abbrev {
     read: (u32, u16),
     /// Whether it has an attribute of that slot.
     pub has: u32,
+    /// Where a member's attributes stand, if they are the usual ones.
+    pub usual: Option<UsualMember>,
+}
+
+/// Where the attributes of a member stand behind its entry's code, all of them being of fixed size: how
+/// nine of ten members of C structures look.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct UsualMember {
+    /// Offset into `.debug_str`, of four bytes; a member without a name has none.
+    pub name: Option<u16>,
+    /// Reference of four bytes to an entry of the unit.
+    pub ty: u16,
+    /// Offset in the structure in bytes: where it is, and its size.
+    pub location: Option<(u16, u8)>,
+    /// Size of all attributes.
+    pub len: u16,
 }
 
 const NONE: u16 = u16::MAX;
@@ -234,6 +250,9 @@ impl Table {
         }
         abbrev.fixed = fixed.and_then(|at| u16::try_from(at).ok()).unwrap_or(NONE);
         let specs = &specs[..count];
+        if gimli::DwTag(tag) == dw::DW_TAG_member && abbrev.fixed != NONE {
+            abbrev.usual = usual(specs, abbrev.fixed);
+        }
         if abbrev.fixed == NONE {
             abbrev.skip = self.program(specs, 0, at)?;
         }
@@ -336,11 +355,40 @@ impl Abbrev {
         skip: (0, 0),
         read: (0, 0),
         has: 0,
+        usual: None,
     };
 
     pub fn has(&self, slot: Slot) -> bool {
         self.has & (1 << slot as u32) != 0
     }
+}
+
+fn usual(specs: &[Spec], len: u16) -> Option<UsualMember> {
+    let (mut name, mut ty, mut location) = (None, None, None);
+    let mut at = 0u16;
+    for spec in specs {
+        match (spec.slot, spec.kind, spec.size) {
+            (Some(Slot::Name), Form::Strp, 4) => name = Some(at),
+            (Some(Slot::Type), Form::UnitRef, 4) => ty = Some(at),
+            (Some(Slot::MemberLocation), Form::Uint, 1 | 2 | 4) => location = Some((at, spec.size)),
+            (
+                Some(
+                    Slot::Name
+                    | Slot::Type
+                    | Slot::MemberLocation
+                    | Slot::ByteSize
+                    | Slot::BitSize
+                    | Slot::BitOffset
+                    | Slot::DataBitOffset
+                    | Slot::GnuAnnotation,
+                ),
+                ..,
+            ) => return None,
+            _ => {}
+        }
+        at += u16::try_from(spec.len?).ok()?;
+    }
+    Some(UsualMember { name, ty: ty?, location, len })
 }
 
 /// Passes over one attribute.

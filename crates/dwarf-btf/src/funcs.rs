@@ -20,7 +20,7 @@ use crate::cursor::{Fault, Read};
 use crate::hash::FixedState;
 use crate::location::{Registers, parameter_register};
 use crate::resolve::Offsets;
-use crate::strings::{Names, StrId, Strings};
+use crate::strings::{Code, Names, StrId, Strings};
 use crate::symbols::{Symbols, name_is_valid};
 use crate::unit::{Unit, Values};
 use crate::walk::{Dies, FuncDie, VarDie};
@@ -75,7 +75,7 @@ struct Working {
 /// Fills [`Cu::funcs`].
 pub(crate) fn functions(context: &Context<'_, '_, '_>, names: &mut Names, cu: &mut Cu) -> Read<()> {
     let dies = context.dies;
-    let function_names = function_names(dies);
+    let function_names = function_names(dies, context.strings)?;
     let considered = |index: usize| {
         let die = &dies.funcs[index];
         let name = function_names[index];
@@ -120,7 +120,7 @@ pub(crate) fn functions(context: &Context<'_, '_, '_>, names: &mut Names, cu: &m
     for ((&index, span), facts) in order.iter().zip(spans).zip(facts) {
         let die = &dies.funcs[index];
         let params = &params[span];
-        if die.declaration || params.iter().any(|param| param.name == 0) {
+        if params.iter().any(|param| param.name == 0) {
             continue;
         }
         let first = cu.params.len() as u32;
@@ -148,17 +148,22 @@ pub(crate) fn functions(context: &Context<'_, '_, '_>, names: &mut Names, cu: &m
     Ok(())
 }
 
-/// Names of all functions, those of abstract origins and specifications filled in, in pahole's order.
-fn function_names(dies: &Dies) -> Vec<StrId> {
-    let mut names: Vec<StrId> = dies.funcs.iter().map(|die| die.name).collect();
+/// Names of all functions that are not declarations only, those of abstract origins and specifications
+/// filled in, in pahole's order; 0 for the others.
+fn function_names(dies: &Dies, strings: &Strings<'_>) -> Read<Vec<StrId>> {
+    let mut codes: Vec<Code> = dies.funcs.iter().map(|die| die.name).collect();
     for &index in &dies.func_order {
         let die = &dies.funcs[index as usize];
-        if names[index as usize] == 0 {
+        if codes[index as usize] == 0 {
             let target = find(dies, die.origin).or_else(|| find(dies, die.specification));
-            names[index as usize] = target.map_or(0, |target| names[target]);
+            codes[index as usize] = target.map_or(0, |target| codes[target]);
         }
     }
-    names
+    let named = |(die, &code): (&FuncDie, &Code)| match die.declaration {
+        true => Ok(0),
+        false => strings.of_code(code),
+    };
+    dies.funcs.iter().zip(&codes).map(named).collect()
 }
 
 /// The function whose entry is at `offset`.

@@ -12,7 +12,11 @@
 //! - A structure refers, over all units, to at most one definition of each name.
 //! - All forward declarations of one name that meet a definition meet the same one.
 //! - An enumeration that is declared only somewhere has one definition.
-//! - Types that a unit has twice do not stand for one that others have once.
+//!
+//! One thing is not checked: that a type which one unit has twice (a pointer, or a structure without a
+//! name) is not shared in another unit where the first has two. libbpf would then take the types around it
+//! for different ones. Which types of a unit are shared follows from the source text, which is the same
+//! header in both; `tests/tests/pahole.rs` compares with libbpf's own result, and with [`crate::stream`]'s.
 //!
 //! Otherwise the types of all units are laid out and deduplicated as libbpf does it ([`crate::stream`]).
 //!

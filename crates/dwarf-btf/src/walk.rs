@@ -14,10 +14,12 @@
 
 use gimli::constants as dw;
 
-use crate::abbrev::{Abbrev, DW_TAG_GNU_ANNOTATION, DW_TAG_LLVM_ANNOTATION, Form, SLOTS, Slot};
+use crate::abbrev::{
+    Abbrev, DW_TAG_GNU_ANNOTATION, DW_TAG_LLVM_ANNOTATION, Form, SLOTS, Slot, UsualMember,
+};
 use crate::cu::kind;
 use crate::cursor::{Cursor, Fault, Read};
-use crate::strings::{Code, Names, StrId, Strings};
+use crate::strings::{Code, NUMBERED, Names, Strings};
 use crate::unit::{Unit, Values};
 
 /// Deeper nesting of entries is refused; compilers stay below a hundred.
@@ -66,7 +68,7 @@ pub(crate) struct OldBitfield {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FuncDie {
     pub offset: u32,
-    pub name: StrId,
+    pub name: Code,
     pub ty: u32,
     pub origin: u32,
     pub specification: u32,
@@ -173,6 +175,8 @@ pub(crate) struct Walk<'a, 's> {
     pub dies: &'a mut Dies,
     pub wanted: Wanted,
     values: Values,
+    /// Whether names in `.debug_str` are known by their offsets.
+    by_code: bool,
     depth: u32,
 }
 
@@ -191,7 +195,8 @@ impl<'a, 's> Walk<'a, 's> {
         dies: &'a mut Dies,
         wanted: Wanted,
     ) -> Self {
-        Walk { unit, strings, names, dies, wanted, values: Values::default(), depth: 0 }
+        let by_code = strings.by_code.load(std::sync::atomic::Ordering::Relaxed);
+        Walk { unit, strings, names, dies, wanted, values: Values::default(), by_code, depth: 0 }
     }
 
     /// Walks the children of a unit's first entry; the cursor stands behind its attributes.
@@ -255,10 +260,6 @@ impl<'a, 's> Walk<'a, 's> {
 
     fn read(&mut self, abbrev: Abbrev, cursor: &mut Cursor<'s>) -> Read<()> {
         self.unit.read(abbrev, cursor, &mut self.values)
-    }
-
-    fn name(&mut self, slot: Slot) -> Read<StrId> {
-        self.names.name(self.strings, self.unit, &self.values, slot)
     }
 
     #[inline]
@@ -387,7 +388,10 @@ impl<'a, 's> Walk<'a, 's> {
                 Cursor::new(self.unit.dwarf.strings, offset as usize, false).cstr()?
             }
             Some((Form::InlineStr, offset)) => self.unit.cursor(offset as usize).cstr()?,
-            _ => return Ok(self.name(slot)? == self.strings.find(expected)),
+            _ => {
+                let name = self.names.name(self.strings, self.unit, &self.values, slot)?;
+                return Ok(name == self.strings.find(expected));
+            }
         };
         Ok(at == expected)
     }
@@ -620,8 +624,13 @@ impl<'a, 's> Walk<'a, 's> {
         while let Some((offset, abbrev)) = self.next(cursor)? {
             match gimli::DwTag(abbrev.tag) {
                 dw::DW_TAG_member => {
-                    self.read(abbrev, cursor)?;
-                    self.member(index, union, offset)?;
+                    match abbrev.usual.filter(|_| self.by_code) {
+                        Some(usual) => self.usual_member(union, usual, offset, cursor)?,
+                        None => {
+                            self.read(abbrev, cursor)?;
+                            self.member(index, union, offset)?;
+                        }
+                    }
                     if abbrev.children {
                         self.child_tags(cursor, Owner::Type(index), component)?;
                     }
@@ -671,10 +680,40 @@ impl<'a, 's> Walk<'a, 's> {
             self.dies.types[index].flags |= FLAG_KFLAG;
         }
         if union && bits != 0 && bit_size == 0 {
-            let cause = "a member of a union that is not at its beginning";
-            return Err(Fault { offset: offset as usize, cause });
+            return Err(off_union(offset));
         }
         self.dies.members.extend([name, ty, bits | u32::from(bit_size) << 24]);
+        Ok(())
+    }
+
+    /// A member as most are, read from known places.
+    #[inline]
+    fn usual_member(
+        &mut self,
+        union: bool,
+        usual: UsualMember,
+        offset: u32,
+        cursor: &mut Cursor<'s>,
+    ) -> Read<()> {
+        let (big, start) = (cursor.big, cursor.pos);
+        let bytes = cursor.bytes(usize::from(usual.len))?;
+        let word = |at: u16| {
+            let bytes = bytes.get(usize::from(at)..).and_then(|rest| rest.first_chunk::<4>());
+            let bytes = *bytes.ok_or(Fault { offset: start, cause: "a member is cut off" })?;
+            Ok(if big { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
+        };
+        let name =
+            usual.name.map_or(Ok(0), |at| word(at).map(|at| at.wrapping_add(1) & !NUMBERED))?;
+        let ty = (self.unit.header.start as u32).wrapping_add(word(usual.ty)?);
+        let bytes = match usual.location {
+            Some((at, size)) => Cursor::new(bytes, usize::from(at), big).uint(size)? as u32,
+            None => 0,
+        };
+        let bits = bytes.wrapping_mul(8);
+        if union && bits != 0 {
+            return Err(off_union(offset));
+        }
+        self.dies.members.extend_from_slice(&[name, ty, bits]);
         Ok(())
     }
 
@@ -697,7 +736,7 @@ impl<'a, 's> Walk<'a, 's> {
 
     fn subprogram(&mut self, offset: u32, abbrev: Abbrev, cursor: &mut Cursor<'s>) -> Read<()> {
         self.read(abbrev, cursor)?;
-        let name = self.name(Slot::Name)?;
+        let name = self.code(Slot::Name)?;
         let low_pc = match self.values.get(Slot::LowPc) {
             Some((Form::AddrIndex, index)) => self.unit.address(index).unwrap_or(0),
             _ => self.values.number(Slot::LowPc),
@@ -834,6 +873,12 @@ impl<'a, 's> Walk<'a, 's> {
             _ => Some(address),
         }
     }
+}
+
+#[cold]
+fn off_union(offset: u32) -> Fault {
+    let cause = "a member of a union that is not at its beginning";
+    Fault { offset: offset as usize, cause }
 }
 
 #[derive(Clone, Copy)]
