@@ -36,7 +36,8 @@ const SHARDS: usize = 1 << SHARD_BITS;
 
 #[derive(Debug, Default)]
 struct Shard<'s> {
-    table: HashTable<u32>,
+    /// Half of the hash, and the string.
+    table: HashTable<(u32, u32)>,
     strings: Vec<&'s [u8]>,
     /// The code that each string was met under, 0 before.
     codes: Vec<Code>,
@@ -77,6 +78,11 @@ pub(crate) struct Strings<'s> {
     /// Whether codes are made of offsets.
     pub by_code: AtomicBool,
     ambiguous: AtomicBool,
+}
+
+/// A hash of 64 bits out of half of one: a table looks at both ends.
+fn spread(half: u32) -> u64 {
+    u64::from(half) << 32 | u64::from(half)
 }
 
 fn hash(bytes: &[u8]) -> u64 {
@@ -158,13 +164,15 @@ impl<'s> Strings<'s> {
         let index = (hash >> (64 - SHARD_BITS)) as usize;
         let mut shard = self.shards[index].lock().unwrap_or_else(|e| e.into_inner());
         let Shard { table, strings, codes } = &mut *shard;
-        if let Some(&at) = table.find(hash, |&at| strings[at as usize] == bytes) {
+        let half = hash as u32;
+        let equal = |&(other, at): &(u32, u32)| other == half && strings[at as usize] == bytes;
+        if let Some(&(_, at)) = table.find(spread(half), equal) {
             return number(at, index);
         }
         let at = strings.len() as u32;
         strings.push(keep(bytes));
         codes.push(0);
-        table.insert_unique(hash, at, |&at| self::hash(strings[at as usize]));
+        table.insert_unique(spread(half), (half, at), |&(half, _)| spread(half));
         number(at, index)
     }
 
@@ -173,8 +181,9 @@ impl<'s> Strings<'s> {
         let hash = hash(bytes);
         let index = (hash >> (64 - SHARD_BITS)) as usize;
         let shard = self.shards[index].lock().unwrap_or_else(|e| e.into_inner());
-        let found = shard.table.find(hash, |&at| shard.strings[at as usize] == bytes);
-        found.map_or(u32::MAX, |&at| number(at, index))
+        let found =
+            shard.table.find(spread(hash as u32), |&(_, at)| shard.strings[at as usize] == bytes);
+        found.map_or(u32::MAX, |&(_, at)| number(at, index))
     }
 
     /// The number of the string at `offset` of `.debug_str`.
