@@ -65,7 +65,6 @@ pub(crate) struct Func {
     /// Its parameters in [`Cu::params`].
     pub params: (u32, u32),
     pub variadic: bool,
-    pub external: bool,
     pub low_pc: u64,
     /// What the locations of its parameters say (pahole 1.25 and later).
     pub facts: FuncFacts,
@@ -103,7 +102,6 @@ pub(crate) struct Var {
     pub offset: u32,
     /// Size in bytes.
     pub size: u32,
-    pub tags: (u32, u32),
 }
 
 /// A `btf_decl_tag`.

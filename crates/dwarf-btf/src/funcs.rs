@@ -139,7 +139,6 @@ pub(crate) fn functions(context: &Context<'_, '_, '_>, names: &mut Names, cu: &m
             ret: return_type(context, die),
             params: (first, cu.params.len() as u32),
             variadic: die.variadic,
-            external: die.external,
             low_pc: die.low_pc,
             facts,
             tags: (tag, cu.func_tags.len() as u32),
@@ -445,7 +444,7 @@ fn variable(
     }
     let (name, symbol_size) = found;
     let size = if context.rules.percpu_by_symbol { symbol_size } else { size };
-    Ok(Some(Var { name, ty, external, section, offset: offset as u32, size, tags: (0, 0) }))
+    Ok(Some(Var { name, ty, external, section, offset: offset as u32, size }))
 }
 
 /// Variables that macros make.

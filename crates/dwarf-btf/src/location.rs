@@ -52,11 +52,10 @@ impl Registers {
     }
 }
 
-/// One operation of an expression: what it is, and its first operand.
+/// One operation of an expression: what it is, and its block.
 #[derive(Debug, Clone, Copy)]
 struct Op<'d> {
     atom: gimli::DwOp,
-    number: u64,
     block: &'d [u8],
 }
 
@@ -67,26 +66,36 @@ fn operations<'d>(bytes: &'d [u8], unit: &Unit<'d, '_>, out: &mut Vec<Op<'d>>) -
     let sizes = unit.header.sizes;
     while cursor.pos < bytes.len() {
         let atom = gimli::DwOp(cursor.u8().ok()?);
-        let (mut number, mut block) = (0, &[][..]);
+        let mut block = &[][..];
         match atom {
-            dw::DW_OP_addr => number = cursor.uint(sizes.address).ok()?,
+            dw::DW_OP_addr => {
+                cursor.uint(sizes.address).ok()?;
+            }
             dw::DW_OP_const1u
             | dw::DW_OP_const1s
             | dw::DW_OP_pick
             | dw::DW_OP_deref_size
-            | dw::DW_OP_xderef_size => number = cursor.uint(1).ok()?,
+            | dw::DW_OP_xderef_size => {
+                cursor.uint(1).ok()?;
+            }
             dw::DW_OP_const2u
             | dw::DW_OP_const2s
             | dw::DW_OP_skip
             | dw::DW_OP_bra
-            | dw::DW_OP_call2 => number = cursor.uint(2).ok()?,
+            | dw::DW_OP_call2 => {
+                cursor.uint(2).ok()?;
+            }
             dw::DW_OP_const4u
             | dw::DW_OP_const4s
             | dw::DW_OP_call4
-            | dw::DW_OP_GNU_parameter_ref => number = cursor.uint(4).ok()?,
-            dw::DW_OP_const8u | dw::DW_OP_const8s => number = cursor.uint(8).ok()?,
+            | dw::DW_OP_GNU_parameter_ref => {
+                cursor.uint(4).ok()?;
+            }
+            dw::DW_OP_const8u | dw::DW_OP_const8s => {
+                cursor.uint(8).ok()?;
+            }
             dw::DW_OP_call_ref | dw::DW_OP_GNU_variable_value => {
-                number = cursor.uint(sizes.offset).ok()?;
+                cursor.uint(sizes.offset).ok()?;
             }
             dw::DW_OP_constu
             | dw::DW_OP_plus_uconst
@@ -97,18 +106,22 @@ fn operations<'d>(bytes: &'d [u8], unit: &Unit<'d, '_>, out: &mut Vec<Op<'d>>) -
             | dw::DW_OP_convert
             | dw::DW_OP_reinterpret
             | dw::DW_OP_GNU_convert
-            | dw::DW_OP_GNU_reinterpret => number = cursor.uleb().ok()?,
-            dw::DW_OP_consts | dw::DW_OP_fbreg => number = cursor.sleb().ok()? as u64,
+            | dw::DW_OP_GNU_reinterpret => {
+                cursor.uleb().ok()?;
+            }
+            dw::DW_OP_consts | dw::DW_OP_fbreg => {
+                cursor.sleb().ok()?;
+            }
             dw::DW_OP_bregx => {
-                number = cursor.uleb().ok()?;
+                cursor.uleb().ok()?;
                 cursor.sleb().ok()?;
             }
             dw::DW_OP_bit_piece | dw::DW_OP_regval_type | dw::DW_OP_GNU_regval_type => {
-                number = cursor.uleb().ok()?;
+                cursor.uleb().ok()?;
                 cursor.uleb().ok()?;
             }
             dw::DW_OP_deref_type | dw::DW_OP_GNU_deref_type | dw::DW_OP_xderef_type => {
-                number = cursor.uint(1).ok()?;
+                cursor.uint(1).ok()?;
                 cursor.uleb().ok()?;
             }
             dw::DW_OP_const_type | dw::DW_OP_GNU_const_type => {
@@ -117,7 +130,7 @@ fn operations<'d>(bytes: &'d [u8], unit: &Unit<'d, '_>, out: &mut Vec<Op<'d>>) -
                 cursor.skip(usize::from(len)).ok()?;
             }
             dw::DW_OP_implicit_pointer | dw::DW_OP_GNU_implicit_pointer => {
-                number = cursor.uint(sizes.offset).ok()?;
+                cursor.uint(sizes.offset).ok()?;
                 cursor.sleb().ok()?;
             }
             dw::DW_OP_implicit_value | dw::DW_OP_entry_value | dw::DW_OP_GNU_entry_value => {
@@ -125,11 +138,11 @@ fn operations<'d>(bytes: &'d [u8], unit: &Unit<'d, '_>, out: &mut Vec<Op<'d>>) -
                 block = cursor.bytes(usize::try_from(len).ok()?).ok()?;
             }
             op if (dw::DW_OP_breg0.0..=dw::DW_OP_breg31.0).contains(&op.0) => {
-                number = cursor.sleb().ok()? as u64;
+                cursor.sleb().ok()?;
             }
             _ => {}
         }
-        out.push(Op { atom, number, block });
+        out.push(Op { atom, block });
     }
     Some(())
 }

@@ -21,7 +21,7 @@ pub(crate) fn addresses(elf: &Elf<'_>) -> Vec<u64> {
     elf.sections()
         .iter()
         .map(|section| {
-            if section.flags & u64::from(consts::SHF_ALLOC.0) == 0 {
+            if section.flags & consts::SHF_ALLOC.0 == 0 {
                 return 0;
             }
             let align = section.align.clamp(1, 1 << 20);

@@ -86,7 +86,7 @@ fn contents<'d>(elf: &Elf<'d>, name: &'static str) -> Result<Cow<'d, [u8]>, Erro
         return Ok(Cow::Borrowed(&[]));
     };
     let bytes = elf.bytes(section)?;
-    let mut bytes = if section.flags & u64::from(consts::SHF_COMPRESSED.0) != 0 {
+    let mut bytes = if section.flags & consts::SHF_COMPRESSED.0 != 0 {
         Cow::Owned(crate::compressed::unpack(elf, bytes, name)?)
     } else {
         Cow::Borrowed(bytes)

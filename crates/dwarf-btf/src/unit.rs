@@ -161,7 +161,6 @@ pub(crate) struct Unit<'s, 't> {
     pub str_offsets_base: u64,
     pub addr_base: u64,
     pub loclists_base: u64,
-    pub low_pc: u64,
 }
 
 impl<'s> Unit<'s, '_> {

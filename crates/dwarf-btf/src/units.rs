@@ -155,7 +155,6 @@ impl<'s> Reader<'s> {
             str_offsets_base: u64::from(header.sizes.offset) * 2,
             addr_base: 8,
             loclists_base: list_header,
-            low_pc: 0,
         }
     }
 
