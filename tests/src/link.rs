@@ -27,8 +27,10 @@ pub fn vmlinker() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         let test = std::env::current_exe().expect("the test program has a path");
-        // TARGET/PROFILE/deps/TEST.
-        let target = test.ancestors().nth(3).expect("a test lies in a target directory");
+        // TARGET/PROFILE/deps/TEST; a copy elsewhere must not build into whatever lies above it.
+        let deps = test.parent().filter(|dir| dir.ends_with("deps"));
+        let target = deps.and_then(|dir| dir.ancestors().nth(2));
+        let target = target.expect("a test lies in a target directory");
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut build = Command::new(cargo);
         build.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));

@@ -15,6 +15,7 @@ use std::process::{Command, Output};
 
 use crate::error::{Error, Result};
 use crate::features::Features;
+use crate::record::RECORD;
 use crate::{files, process};
 
 /// What Kbuild runs.
@@ -80,6 +81,8 @@ pub fn uninstall(srctree: &Path) -> Result<()> {
     if text.contains(SKIPPED) {
         update_index(srctree, "--no-skip-worktree")?;
     }
+    // A kernel that is built where its sources are has the record of its link here.
+    files::remove(&srctree.join(RECORD))?;
     files::rename(&kept, &script)
 }
 

@@ -80,7 +80,7 @@ pub fn run(setting: &Setting) -> Result<()> {
     let contest = Contest {
         xtask: &setting.xtask,
         record: Record::load(build)?,
-        image: build.join(".tmp_vmlinux2"),
+        image: setting.image.0.clone(),
         scratch,
         flags: flags(build)?,
     };
@@ -100,7 +100,7 @@ pub fn run(setting: &Setting) -> Result<()> {
         &format!(
             "{symbols} symbols of {}. Both sides read the same linked image and write an object whose \
              section `.rodata` is the same bytes; {} runs of each, in turns, files in the page cache.",
-            setting.name, setting.runs
+            setting.image.1, setting.runs
         ),
     );
     page.table(&[("nm, sed, scripts/kallsyms, cc -c", &theirs), ("vmlinker", &ours)]);

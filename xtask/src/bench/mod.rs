@@ -6,6 +6,7 @@
 mod kallsyms;
 mod measure;
 mod page;
+mod stage;
 
 use std::path::PathBuf;
 
@@ -30,6 +31,10 @@ pub struct Args {
     /// Your own source tree instead of Debian's.
     #[arg(long, value_name = "DIR")]
     tree: Option<PathBuf>,
+    /// Take the symbols for the kallsyms section from this linked image, such as a distribution's vmlinux,
+    /// instead of the kernel's own.
+    #[arg(long, value_name = "FILE")]
+    image: Option<PathBuf>,
     /// Where the pages go; docs/bench of the checkout without it.
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
@@ -43,6 +48,8 @@ pub struct Setting {
     pub name: String,
     /// This program as it is released: it runs vmlinker's side, in processes of its own.
     pub xtask: PathBuf,
+    /// The image whose symbols the kallsyms section takes, and what to call it.
+    pub image: (PathBuf, String),
     /// Where the pages go.
     pub pages: PathBuf,
     /// How often each side runs.
@@ -60,12 +67,22 @@ pub fn run(args: &Args) -> Result<()> {
     kernel.build()?;
     record::record(&kernel)?;
     headline("vmlinker's side, built for release");
+    let vmlinker = workspace::release("vmlinker")?;
+    let image = match &args.image {
+        Some(image) => {
+            let name = image.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            (image.canonicalize()?, name)
+        }
+        None => (kernel.directory().join(".tmp_vmlinux2"), args.kernel.clone()),
+    };
     let setting = Setting {
+        image,
         kernel,
         name: args.kernel.clone(),
         xtask: workspace::release("xtask")?,
         pages: args.output.clone().unwrap_or_else(|| workspace::root().join("docs/bench")),
         runs: if args.quick { 3 } else { 11 },
     };
-    self::kallsyms::run(&setting)
+    self::kallsyms::run(&setting)?;
+    self::stage::run(&setting, &vmlinker)
 }

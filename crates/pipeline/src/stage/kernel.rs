@@ -59,7 +59,13 @@ impl Stage<'_> {
         if self.detached_btf() {
             let script = self.in_srctree("scripts/gen-btf.sh");
             let mut shell = self.tool("CONFIG_SHELL")?;
-            return self.run_command(shell.args([script.as_str(), image]));
+            self.run_command(shell.args([script.as_str(), image]))?;
+            // It names the object after the image; the separate schedule, older than it, does not.
+            let made = format!("{image}.btf.o");
+            return match made == object {
+                true => Ok(()),
+                false => files::rename(&self.path(&made), &self.path(object)),
+            };
         }
         let mut pahole = self.pahole()?;
         self.run_command(pahole.arg(image))?;
