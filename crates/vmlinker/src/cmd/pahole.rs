@@ -26,7 +26,7 @@ pub struct Args {
     /// Threads; all processors without a number.
     #[arg(short = 'j', long = "jobs", num_args = 0..=1, require_equals = false, value_name = "N",
           default_missing_value = "0")]
-    jobs: Option<usize>,
+    jobs: Option<String>,
     /// Write the blob to this file and leave the image alone.
     #[arg(long = "btf_encode_detached", value_name = "FILE")]
     detached: Option<PathBuf>,
@@ -109,20 +109,33 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if !args.encode && args.detached.is_none() {
         bail!("only the encoding of BTF is done here: -J is missing");
     }
-    if args.files.is_empty() {
-        bail!("no file to encode");
-    }
+    let (threads, files) = threads_and_files(args)?;
     let mut options = options(args, pahole)?;
     let distil = features::distil(args.features.iter().chain(&args.features_strict));
     let base = args.base.as_deref().map(read_base).transpose()?;
     options.base = base.as_deref();
-    let threads = args.jobs.unwrap_or(1);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
-    for file in &args.files {
+    for file in files {
         pool.install(|| one(args, file, &options, distil))
             .with_context(|| file.display().to_string())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// `-j` takes a number or none: what stands behind it and is no number is the first file.
+fn threads_and_files(args: &Args) -> anyhow::Result<(usize, Vec<&Path>)> {
+    let mut files: Vec<&Path> = args.files.iter().map(PathBuf::as_path).collect();
+    let threads = match args.jobs.as_deref() {
+        None => 1,
+        Some(text) => text.parse().unwrap_or_else(|_| {
+            files.insert(0, Path::new(text));
+            0
+        }),
+    };
+    if files.is_empty() {
+        bail!("no file to encode");
+    }
+    Ok((threads, files))
 }
 
 fn options(args: &Args, pahole: PaholeVersion) -> anyhow::Result<Options<'static>> {

@@ -5,8 +5,8 @@
 use anyhow::bail;
 use dwarf_btf::Options;
 
-/// All names, in pahole's order.
-pub const NAMES: [&str; 13] = [
+/// All names, in pahole's order. `layout` is not among them: pahole with Debian's libbpf has none either.
+pub const NAMES: [&str; 12] = [
     "encode_force",
     "var",
     "float",
@@ -19,7 +19,6 @@ pub const NAMES: [&str; 13] = [
     "reproducible_build",
     "distilled_base",
     "attributes",
-    "layout",
 ];
 
 /// How many of them `default` and `all` stand for.
@@ -59,10 +58,8 @@ pub fn enable(options: &mut Options<'_>, list: &str, strict: bool) -> anyhow::Re
             "consistent_func" => options.consistent_functions = true,
             "decl_tag_kfuncs" => options.kfunc_tags = true,
             "attributes" => options.attributes = true,
-            // The result never depends on threads; pahole with Debian's libbpf writes no layout; the
-            // others change nothing that kernels see.
-            "encode_force" | "optimized_func" | "reproducible_build" | "distilled_base"
-            | "layout" => {}
+            // The result never depends on threads; the others change nothing that kernels see.
+            "encode_force" | "optimized_func" | "reproducible_build" | "distilled_base" => {}
             other if strict => bail!("--btf_features_strict: no feature {other}"),
             _ => {}
         }
