@@ -142,6 +142,7 @@ impl Features {
             btf_ids: btf && (!self.btf_ids_need_bpf || config.has("BPF")),
             sort_tables: config.has("BUILDTIME_TABLE_SORT"),
             empty_kallsyms: self.empty_kallsyms,
+            btf_line_names_image: self.btf == BtfRecipe::Detached,
             output: output.filter(|_| self.names_output).unwrap_or("vmlinux").to_string(),
         }
     }

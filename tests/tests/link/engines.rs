@@ -48,20 +48,10 @@ fn same_as_the_script(name: &str, links: &[&[&str]]) {
         let ours = kernel.relink(&dir.path().join("ours"), words);
         ours.assert_same(&script, &what);
         if *words == ["--engine", "kernel"] {
-            assert_eq!(ours.steps(), steps_of(&script), "{what}: the lines of the steps");
+            assert_eq!(ours.steps(), script.steps(), "{what}: the lines of the steps");
         }
         ours.discard();
     }
-}
-
-/// The lines that the script printed for its steps. That of 7.3 names the kernel of which it makes BTF, older
-/// ones and vmlinker name the object that it makes.
-fn steps_of(script: &Linked) -> Vec<&str> {
-    let named = |line| match line {
-        "  BTF     .tmp_vmlinux1" => "  BTF     .tmp_vmlinux1.btf.o",
-        _ => line,
-    };
-    script.steps().into_iter().map(named).collect()
 }
 
 /// The plan of the tree with the kernel's tools, beside the lines that its script printed.
@@ -71,7 +61,7 @@ fn assert_plan_is_what_the_script_did(kernel: &Recorded, script: &Linked) {
     let text = String::from_utf8(run(plan.env_remove("KALLSYMS_EXTRA_PASS"))).unwrap();
     let planned: Vec<&str> = text.lines().filter(|line| line.starts_with("  ")).collect();
     // The plan's lines end with the last link; what is done to the linked kernel stands in the line below.
-    let steps = steps_of(script);
+    let steps = script.steps();
     let last = steps.iter().rposition(|line| line.starts_with("  LD ")).expect("a link");
     assert_eq!(planned, steps[..=last], "{}", kernel.dir.display());
     let then = text.lines().last().unwrap().split_once("; then ").expect("what is done then").1;

@@ -47,6 +47,8 @@ pub struct Needs {
     /// Whether the first link takes an empty kallsyms table (6.11 and later), so that the symbols of
     /// the tables exist from the start. Older trees declare them weak and link without.
     pub empty_kallsyms: bool,
+    /// Whether Kbuild's line for BTF names the temporary kernel (7.0 and later) and not the object.
+    pub btf_line_names_image: bool,
     /// Name of the kernel that the stage makes: `vmlinux`, or `vmlinux.unstripped` from 6.17 on.
     pub output: String,
 }
@@ -61,6 +63,7 @@ impl Needs {
             btf_ids: btf,
             sort_tables: config.has("BUILDTIME_TABLE_SORT"),
             empty_kallsyms: true,
+            btf_line_names_image: false,
             output: "vmlinux".to_string(),
         }
     }
@@ -204,7 +207,8 @@ impl Builder<'_> {
         let (image, object) = (self.names.btf_image(), self.names.btf_object());
         let why = "pahole reads the types out of a linked kernel's debug information";
         self.link(&image, linked, false, why);
-        let action = Action::Btf { image, object: object.clone() };
+        let line_names_image = self.needs.btf_line_names_image;
+        let action = Action::Btf { image, object: object.clone(), line_names_image };
         let why = "types, deduplicated, as an object to be linked in";
         self.push(action, self.engines.of(Part::Btfobj), why);
         object

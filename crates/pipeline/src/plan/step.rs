@@ -54,6 +54,8 @@ pub enum Action {
         image: String,
         /// The object.
         object: String,
+        /// Whether Kbuild's line for the step names the kernel.
+        line_names_image: bool,
     },
     /// Lists the symbols of a kernel.
     Nm {
@@ -142,6 +144,10 @@ impl Step {
 
     /// Kbuild's line for the step, without a line feed.
     pub fn line(&self) -> String {
-        format!("  {:<7} {}", self.verb(), self.output())
+        let named = match &self.action {
+            Action::Btf { image, line_names_image: true, .. } => image,
+            _ => self.output(),
+        };
+        format!("  {:<7} {named}", self.verb())
     }
 }

@@ -152,8 +152,8 @@ impl<'a> Stage<'a> {
                 }
             }
             (Action::As { source, object }, _) => self.assemble(source, object),
-            (Action::Btf { image, object }, Native) => self.native_btf_object(image, object),
-            (Action::Btf { image, object }, Kernel) => self.kernel_btf_object(image, object),
+            (Action::Btf { image, object, .. }, Native) => self.native_btf_object(image, object),
+            (Action::Btf { image, object, .. }, Kernel) => self.kernel_btf_object(image, object),
             (Action::Nm { image, map }, Native) => self.native_map(self.working_name(image), map),
             (Action::Nm { image, map }, Kernel) => self.kernel_map(self.working_name(image), map),
             (Action::Btfids { image, btf_image }, Native) => {
