@@ -25,8 +25,17 @@ const KERNELS: [&str; 5] =
     ["6.12-tiny", "6.12-tiny-nobtf", "6.12-tiny-nokallsyms", "6.1-tiny", "7.3-tiny"];
 
 /// The libraries whose documentation must be whole.
-const DOCUMENTED: [&str; 7] =
-    ["image", "sysmap", "kallsyms", "btf", "btf-ids", "sorttable", "pipeline"];
+const DOCUMENTED: [&str; 9] = [
+    "image",
+    "sysmap",
+    "kallsyms",
+    "btf",
+    "btf-dedup",
+    "btf-ids",
+    "dwarf-btf",
+    "sorttable",
+    "pipeline",
+];
 
 /// What has been run so far.
 #[derive(Debug, Default)]

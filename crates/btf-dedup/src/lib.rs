@@ -6,16 +6,16 @@
 //! all that they refer to is the same, which can be decided only by walking both graphs side by side.
 //!
 //! The passes, in this order, each over all types by their number:
-//! 1. [`primitives`](prim): integers, floats, enumerations and forward declarations, by their contents.
-//! 2. [`structures`](graph): structures and unions (and typedefs, in libbpf since 1.6), by walking graphs.
+//! 1. `prim`: integers, floats, enumerations and forward declarations, by their contents.
+//! 2. `graph`: structures and unions (and typedefs, in libbpf since 1.6), by walking graphs.
 //!    A walk that succeeds also says which forward declarations stand for which structures.
 //! 3. Forward declarations whose name only one structure has.
-//! 4. [`references`](refs): everything else, by contents, what is referred to first.
-//! 5. [`compaction`](compact): the types that stand for themselves are kept, in their order.
+//! 4. `refs`: everything else, by contents, what is referred to first.
+//! 5. `compact`: the types that stand for themselves are kept, in their order.
 //!
 //! Which of several equal types is kept is always the one that was met first; but where graphs are
 //! ambiguous (a forward declaration fits two structures of one name) the first candidate that fits is
-//! taken, and candidates are looked at in the order of libbpf's hash chains. [`table`] keeps that order.
+//! taken, and candidates are looked at in the order of libbpf's hash chains. `table` keeps that order.
 //!
 //! Cost: linear in the size of the input, but for ambiguous names. Nothing recurses, so the depth of a
 //! graph costs memory only. Deterministic: one thread, and no order is taken from a hash.

@@ -1,16 +1,16 @@
 //! DWARF to deduplicated BTF, byte for byte what pahole makes of a kernel.
 //!
 //! The way from an image to a blob:
-//! 1. [`sections`]: the debug sections, unpacked or relocated where they have to be.
-//! 2. [`unit`] and [`abbrev`]: unit headers, and abbreviations compiled to read and skip programs.
-//! 3. [`walk`]: one pass over a unit's entries, keeping types, functions and variables.
-//! 4. [`resolve`] and [`funcs`]: references become numbers; a [`cu::Cu`] is what pahole would have
+//! 1. `sections`: the debug sections, unpacked or relocated where they have to be.
+//! 2. `unit` and `abbrev`: unit headers, and abbreviations compiled to read and skip programs.
+//! 3. `walk`: one pass over a unit's entries, keeping types, functions and variables.
+//! 4. `resolve` and `funcs`: references become numbers; a `cu::Cu` is what pahole would have
 //!    written for the unit.
-//! 5. Deduplication, in one of two ways. [`merge`] recognises types that were seen in an earlier unit by
+//! 5. Deduplication, in one of two ways. `merge` recognises types that were seen in an earlier unit by
 //!    their contents, in any order of units, and keeps only what is new; it knows when that could differ
-//!    from libbpf's walk over graphs. [`stream`] is that walk, over all types of all units
+//!    from libbpf's walk over graphs. `stream` is that walk, over all types of all units
 //!    ([`btf_dedup`]), and is used then.
-//! 6. [`saved`]: functions, which can only be decided on when all units are known.
+//! 6. `saved`: functions, which can only be decided on when all units are known.
 //!
 //! Units are read in parallel; what is kept of a unit does not depend on which were read before, and the
 //! order of everything put out is that of the units, so the result is the same for any number of threads.
