@@ -133,10 +133,13 @@ impl Step {
         }
     }
 
-    /// Who does the step: `native`, `kernel`, or `linker` for a link.
+    /// Who does the step: `native`, `kernel`, or `linker` for a link. BTF comes from pahole whoever makes
+    /// the object of it.
     pub fn engine_name(&self) -> &'static str {
         match (&self.action, self.engine) {
             (Action::Ld { .. }, _) => "linker",
+            (Action::Btf { .. }, Engine::Native) => "pahole+native",
+            (Action::Btf { .. }, Engine::Kernel) => "pahole+kernel",
             (_, Engine::Native) => "native",
             (_, Engine::Kernel) => "kernel",
         }
