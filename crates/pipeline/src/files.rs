@@ -26,9 +26,20 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
 
 /// Maps a file for reading.
 pub fn map(path: &Path) -> Result<Mmap> {
-    let file = File::open(path).map_err(|error| Error::file(path, reason(&error)))?;
-    // SAFETY: the stage's inputs are not written by others while it runs; make sees to that.
-    unsafe { Mmap::map(&file) }.map_err(|error| Error::file(path, reason(&error)))
+    let mapped = File::open(path).and_then(|file| map_open(&file));
+    mapped.map_err(|error| Error::file(path, reason(&error)))
+}
+
+/// Maps an open file for reading.
+///
+/// The file must keep its length while it is mapped: another process that truncates it ends this one
+/// with SIGBUS. A build step owns its inputs, so nobody does.
+///
+/// # Errors
+/// Those of mmap(2).
+pub fn map_open(file: &File) -> io::Result<Mmap> {
+    // SAFETY: see above; the map is never written to.
+    unsafe { Mmap::map(file) }
 }
 
 /// Writes a file: beside its place, then renamed.

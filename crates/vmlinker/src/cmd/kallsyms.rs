@@ -125,7 +125,5 @@ fn dialect(args: &Args) -> anyhow::Result<Dialect> {
 fn map_file(path: &Path) -> anyhow::Result<Mmap> {
     let context = || path.display().to_string();
     let file = fs::File::open(path).with_context(context)?;
-    // SAFETY: the file is only read; another process that truncates it meanwhile kills this one, as with
-    // any tool that maps its input.
-    unsafe { Mmap::map(&file) }.with_context(context)
+    pipeline::map_open(&file).with_context(context)
 }

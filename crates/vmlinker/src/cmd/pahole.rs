@@ -189,9 +189,7 @@ fn read_base(path: &Path) -> anyhow::Result<Vec<u8>> {
 }
 
 fn map(path: &Path) -> anyhow::Result<Mmap> {
-    let file = File::open(path)?;
-    // SAFETY: the file is an input of the build; nothing writes to it while it is read.
-    Ok(unsafe { Mmap::map(&file) }?)
+    Ok(pipeline::map_open(&File::open(path)?)?)
 }
 
 fn one(args: &Args, path: &Path, options: &Options<'_>, distil: bool) -> anyhow::Result<()> {

@@ -143,7 +143,5 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
 }
 
 fn map(file: &File, path: &Path) -> anyhow::Result<Mmap> {
-    // SAFETY: the map is only read. The file belongs to this build step: nothing else writes to it
-    // while it runs, and what we write goes to it after the last read of the map.
-    unsafe { Mmap::map(file) }.with_context(|| format!("FAILED cannot read {}", path.display()))
+    pipeline::map_open(file).with_context(|| format!("FAILED cannot read {}", path.display()))
 }

@@ -118,9 +118,7 @@ fn sort_file(path: &Path, source: &Path, options: &mut Options) -> anyhow::Resul
         .with_context(|| path.display().to_string())?;
     ensure!(file.metadata()?.is_file(), "not a regular file: {name}");
     let patches = {
-        // SAFETY: the map is only read. A kernel build has one writer of vmlinux at a time; if another
-        // process truncated it meanwhile, this one would end with SIGBUS, as the kernel's tool does.
-        let map = unsafe { memmap2::Mmap::map(&file) };
+        let map = pipeline::map_open(&file);
         let map = map.with_context(|| format!("Could not mmap file: {name}"))?;
         let elf = Elf::parse(&map).with_context(|| path.display().to_string())?;
         options.dialect = dialect(source, elf.header().machine)?;

@@ -62,10 +62,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn map(path: &Path) -> std::io::Result<memmap2::Mmap> {
-    let file = File::open(path)?;
-    // SAFETY: the map is read-only and private to this process. As with every reader of a build's files,
-    // another process that truncates the file meanwhile ends this one with SIGBUS.
-    unsafe { memmap2::Mmap::map(&file) }
+    pipeline::map_open(&File::open(path)?)
 }
 
 /// Writes beside `path` and renames, so that there is never half a file. Its mode is a new file's.

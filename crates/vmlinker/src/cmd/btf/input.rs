@@ -24,9 +24,7 @@ impl Blob {
             // Nothing that can be mapped: a pipe.
             return Blob::of(path, &fs::read(path).with_context(named)?);
         }
-        // SAFETY: a map of a file that another process truncates or writes to would change under us; the
-        // blob is copied out of it at once, and nobody writes to a kernel while it is looked at.
-        let map = unsafe { memmap2::Mmap::map(&file) }.with_context(named)?;
+        let map = pipeline::map_open(&file).with_context(named)?;
         Blob::of(path, &map)
     }
 
