@@ -7,8 +7,8 @@ use image::Elf;
 use peer_tests::{cross, kernel, source};
 use sysmap::{Filter, Flavor};
 
-const KERNELS: [(&str, &str); 4] =
-    [("6.1-tiny", "6.1"), ("6.12-tiny", "6.12"), ("6.12-rich", "6.12"), ("7.3-tiny", "7.3")];
+const KERNELS: [(&str, &str); 3] =
+    [("6.1-tiny", "6.1"), ("6.12-tiny", "6.12"), ("7.3-tiny", "7.3")];
 
 fn read(path: &Path) -> Vec<u8> {
     std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
@@ -115,7 +115,7 @@ fn same_as_llvm_nm(path: &Path, arch: &str) {
 
 #[test]
 fn the_objects_of_a_kernel_list_as_with_gnu_nm() {
-    let dir = kernel("6.12-rich");
+    let dir = kernel("6.12-tiny");
     let objects = shell("find \"$1\"/mm \"$1\"/arch/x86/kernel -name '*.o'", &[&dir]);
     let objects: Vec<_> = objects.split(|&b| b == b'\n').filter(|path| !path.is_empty()).collect();
     assert!(objects.len() > 100, "{} objects", objects.len());
@@ -249,7 +249,7 @@ fn awkward_list() -> Vec<u8> {
 
 #[test]
 fn the_sizes_are_those_of_nm() {
-    let vmlinux = kernel("6.12-rich").join("vmlinux");
+    let vmlinux = kernel("6.12-tiny").join("vmlinux");
     let bytes = read(&vmlinux);
     let elf = Elf::parse(&bytes).unwrap();
     for (nm, flavor) in [("nm", Flavor::Gnu), ("llvm-nm-19", Flavor::Llvm)] {
@@ -261,7 +261,7 @@ fn the_sizes_are_those_of_nm() {
 
 #[test]
 fn the_list_is_the_same_on_any_number_of_threads() {
-    let bytes = read(&kernel("6.12-rich").join("vmlinux"));
+    let bytes = read(&kernel("6.12-tiny").join("vmlinux"));
     let elf = Elf::parse(&bytes).unwrap();
     let alone = nm_text(&bytes, Flavor::Gnu);
     for threads in [1, 3, 8] {
