@@ -50,6 +50,8 @@ const CROSS: &[&str] = &[
     "gcc-riscv64-linux-gnu",
     "gcc-s390x-linux-gnu",
 ];
+/// Further tools that the peer tests compare with, and what bpftool and the tests of git trees need.
+const PEERS: &[&str] = &["binutils-mips-linux-gnu", "git", "llvm-14", "llvm-19", "zlib1g-dev"];
 /// The newest pahole when this was written.
 const NEW_PAHOLE: &str = "1.32";
 
@@ -62,7 +64,7 @@ pub fn run(purpose: Purpose) -> Result<()> {
             sources::ensure("6.12")
         }
         Purpose::Test => {
-            apt::install(&[BUILD, BOOT, LLD, CROSS].concat())?;
+            apt::install(&[BUILD, BOOT, LLD, CROSS, PEERS].concat())?;
             for series in ["6.12", "6.1", "7.3"] {
                 sources::ensure(series)?;
             }
