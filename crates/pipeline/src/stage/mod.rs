@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::features::BtfRecipe;
 use crate::files;
 use crate::jobs::Jobs;
-use crate::plan::{Action, Engine, Passes, Plan, Schedule, Settle, Step};
+use crate::plan::{Action, Engine, Needs, Passes, Plan, Schedule, Settle, Step};
 use crate::process;
 use crate::say;
 use crate::timeline::{Timeline, Timing};
@@ -47,6 +47,7 @@ pub struct Stage<'a> {
     toolbox: &'a Toolbox,
     jobs: &'a Jobs,
     options: Options,
+    needs: Needs,
     timeline: Timeline,
 }
 
@@ -59,7 +60,8 @@ impl<'a> Stage<'a> {
         jobs: &'a Jobs,
         options: Options,
     ) -> Self {
-        Stage { call, tree, toolbox, jobs, options, timeline: Timeline::default() }
+        let needs = tree.features.needs(&tree.config, call.output.as_deref());
+        Stage { call, tree, toolbox, jobs, options, needs, timeline: Timeline::default() }
     }
 
     /// Links the kernel.
@@ -80,8 +82,8 @@ impl<'a> Stage<'a> {
 
     fn run_steps(&mut self) -> Result<()> {
         // From here on there is no vmlinux until a whole one can take the name.
-        let last_link = format!("LD {}", self.output());
-        files::remove(&self.path(&self.output())).map_err(|error| error.in_step(&last_link))?;
+        let last_link = format!("LD {}", self.needs.output);
+        files::remove(&self.path(&self.needs.output)).map_err(|error| error.in_step(&last_link))?;
         self.version_timestamp()?;
         self.update_tracepoints()?;
         self.check_inputs().map_err(|error| error.in_step(&last_link))?;
@@ -106,13 +108,7 @@ impl<'a> Stage<'a> {
 
     fn plan(&self, passes: Passes) -> Plan {
         let schedule = self.options.schedule.unwrap_or(self.tree.features.schedule);
-        let needs = self.tree.features.needs(&self.tree.config, self.call.output.as_deref());
-        Plan::new(&needs, schedule, &self.toolbox.engines, passes)
-    }
-
-    fn output(&self) -> String {
-        let needs = self.tree.features.needs(&self.tree.config, self.call.output.as_deref());
-        needs.output
+        Plan::new(&self.needs, schedule, &self.toolbox.engines, passes)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -121,7 +117,7 @@ impl<'a> Stage<'a> {
 
     /// The name under which `image` exists while the link runs.
     fn working_name<'s>(&self, image: &'s str) -> &'s str {
-        if image == self.output() { UNFINISHED } else { image }
+        if image == self.needs.output { UNFINISHED } else { image }
     }
 
     fn step(&mut self, step: &Step) -> Result<()> {
@@ -288,11 +284,10 @@ impl<'a> Stage<'a> {
 
     /// The finished kernel takes its name; make learns what it depends on.
     fn publish(&self) -> Result<()> {
-        let output = self.output();
+        let output = &self.needs.output;
         let depends = format!("{output}: {}\n", self.call.script);
-        let name = if self.tree.features.names_output { output.as_str() } else { "vmlinux" };
-        files::write(&self.path(&format!(".{name}.d")), depends.as_bytes())?;
-        files::rename(&self.path(UNFINISHED), &self.path(&output))
+        files::write(&self.path(&format!(".{output}.d")), depends.as_bytes())?;
+        files::rename(&self.path(UNFINISHED), &self.path(output))
     }
 
     fn in_srctree(&self, file: &str) -> String {
