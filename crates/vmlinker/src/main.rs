@@ -40,9 +40,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    if called_pahole() {
+    if let called @ Some(_) = cmd::pahole::called() {
         let alone = cmd::pahole::Alone::parse();
-        return cmd::pahole::run(&alone.args).unwrap_or_else(|error| report(&error));
+        return cmd::pahole::run(&alone.args, called).unwrap_or_else(|error| report(&error));
     }
     let cli = Cli::parse();
     let result = match &cli.command {
@@ -57,15 +57,9 @@ fn main() -> ExitCode {
         Command::Sorttable(args) => cmd::sorttable::run(args),
         Command::ResolveBtfids(args) => cmd::resolve_btfids::run(args),
         Command::Btf(args) => cmd::btf::run(args),
-        Command::Pahole(args) => cmd::pahole::run(args),
+        Command::Pahole(args) => cmd::pahole::run(args, None),
     };
     result.unwrap_or_else(|error| report(&error))
-}
-
-/// Whether the binary was called through a link named `vmlinker-pahole`.
-fn called_pahole() -> bool {
-    let name = std::env::args_os().next().unwrap_or_default();
-    std::path::Path::new(&name).file_name().is_some_and(|name| name == "vmlinker-pahole")
 }
 
 /// Prints an error: one line, and what the kernel's own script would add. Gives the exit status.

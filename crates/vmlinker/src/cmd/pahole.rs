@@ -18,7 +18,9 @@ use image::Elf;
 use memmap2::Mmap;
 
 /// Make BTF of a kernel's or module's debug information, as pahole does.
+// 6.12 passes `-j` twice where no time stamp is fixed: as with pahole, the last one counts.
 #[derive(Debug, clap::Args)]
+#[command(args_override_self = true)]
 pub struct Args {
     /// Encode BTF (the only thing that is done here).
     #[arg(short = 'J', long = "btf_encode")]
@@ -62,9 +64,10 @@ pub struct Args {
     /// Leave out units in these languages, names separated by commas.
     #[arg(long = "lang_exclude", value_name = "LANGUAGES")]
     lang_exclude: Option<String>,
-    /// Whose bytes to make: 1.24 or 1.32.
-    #[arg(long = "pahole-version", value_name = "VERSION", default_value = "1.32")]
-    version: String,
+    /// Whose bytes to make: 1.24 or 1.32, by default the newest. A link called vmlinker-pahole-1.24 is another
+    /// way to say it, for kernels, which take the name of a program and no option.
+    #[arg(long = "pahole-version", value_name = "VERSION")]
+    version: Option<String>,
     /// Print the version, as pahole does, and exit.
     #[arg(long = "version")]
     print_version: bool,
@@ -89,12 +92,28 @@ pub struct Alone {
     pub args: Args,
 }
 
-/// Runs the command.
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let pahole = match args.version.trim_start_matches('v') {
-        "1.24" | "124" => PaholeVersion::V1_24,
-        "1.32" | "132" => PaholeVersion::V1_32,
-        other => bail!("pahole {other} is not imitated: there are 1.24 and 1.32"),
+/// The name that the binary is called by for this command alone.
+const NAME: &str = "vmlinker-pahole";
+
+/// What stands behind [`NAME`] in the name that the binary was called by: nothing or a version.
+///
+/// The name and no variable of the environment: Kconfig keeps pahole's version and asks again when
+/// `PAHOLE` has another value, but not when the same program says another version.
+pub fn called() -> Option<String> {
+    let program = std::env::args_os().next()?;
+    let name = Path::new(&program).file_name()?.to_str()?;
+    let rest = name.strip_prefix(NAME)?;
+    rest.strip_prefix('-').or((rest.is_empty()).then_some("")).map(str::to_owned)
+}
+
+/// Runs the command; `called` is what [`called`] gave.
+pub fn run(args: &Args, called: Option<String>) -> anyhow::Result<ExitCode> {
+    let version = args.version.clone().or(called.filter(|version| !version.is_empty()));
+    let pahole = match version.as_deref().map(|version| version.trim_start_matches('v')) {
+        None => PaholeVersion::default(),
+        Some("1.24" | "124") => PaholeVersion::V1_24,
+        Some("1.32" | "132") => PaholeVersion::V1_32,
+        Some(other) => bail!("pahole {other} is not imitated: there are 1.24 and 1.32"),
     };
     if args.print_version || args.print_number {
         let number = if pahole == PaholeVersion::V1_24 { "24" } else { "32" };
