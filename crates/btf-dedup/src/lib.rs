@@ -20,7 +20,7 @@
 //! Cost: linear in the size of the input, but for ambiguous names. Nothing recurses, so the depth of a
 //! graph costs memory only. Deterministic: one thread, and no order is taken from a hash.
 //!
-//! Source of facts: btf.c and hashmap.c of libbpf 1.1.2 and 1.7.0 (`btf__dedup` and its essays).
+//! Source of facts: btf.c and hashmap.c of libbpf 1.1.2, 1.7.0 and 1.8 (`btf__dedup` and its essays).
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -36,7 +36,7 @@ mod table;
 mod tests;
 
 pub use blob::{Merged, merge, strings};
-pub use records::{Types, kind};
+pub use records::{Types, kind, name_positions, reference_positions};
 
 use state::State;
 
@@ -48,6 +48,9 @@ pub struct Options {
     /// Two types of one unit that meet the same type are compared in depth, where older versions only
     /// compare arrays and structures (libbpf 1.6).
     pub compare_in_depth: bool,
+    /// The typedefs of a base are never found: they are hashed with what they refer to, but looked for
+    /// without (libbpf 1.6 and 1.7, `btf_dedup_prep`). It matters only with `typedefs_by_graph`.
+    pub base_typedefs_unseen: bool,
     /// Every type gets the same hash: for tests that collisions do not matter.
     pub collide: bool,
 }
@@ -60,7 +63,12 @@ impl Options {
 
     /// As libbpf 1.7.
     pub fn libbpf_1_7() -> Self {
-        Options { typedefs_by_graph: true, compare_in_depth: true, collide: false }
+        Options { base_typedefs_unseen: true, ..Options::libbpf_1_8() }
+    }
+
+    /// As libbpf 1.8, which is in the source of Linux 7.3.
+    pub fn libbpf_1_8() -> Self {
+        Options { typedefs_by_graph: true, compare_in_depth: true, ..Options::default() }
     }
 }
 

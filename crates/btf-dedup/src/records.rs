@@ -41,11 +41,11 @@ pub(crate) fn name(record: &[u32]) -> u32 {
 }
 
 pub(crate) fn kind_of(record: &[u32]) -> u32 {
-    record[1] >> 24 & 0x1f
+    record[1] >> 24 & 0x7f
 }
 
 pub(crate) fn vlen(record: &[u32]) -> usize {
-    (record[1] & 0xffff) as usize
+    (record[1] & 0xff_ffff) as usize
 }
 
 pub(crate) fn kflag(record: &[u32]) -> bool {
@@ -89,8 +89,11 @@ impl Types {
         (start, end)
     }
 
-    /// Every record has the words of its kind, and refers to types that exist.
-    pub(crate) fn check(&self, base: &Types) -> Result<(), Error> {
+    /// Every record has the words of its kind, and refers to types that exist, those of `base` included.
+    ///
+    /// # Errors
+    /// The first record of which that is not so.
+    pub fn check(&self, base: &Types) -> Result<(), Error> {
         let count = (base.len() + self.len()) as u32 + 1;
         for index in 0..self.len() {
             let id = (base.len() + index) as u32 + 1;
@@ -116,7 +119,7 @@ impl Types {
 /// Length of the record that begins there, in words; `None` for a kind that is not known.
 pub(crate) fn record_len(record: &[u32]) -> Option<usize> {
     let info = *record.get(1)?;
-    let (kind, vlen) = (info >> 24 & 0x1f, (info & 0xffff) as usize);
+    let (kind, vlen) = (info >> 24 & 0x7f, (info & 0xff_ffff) as usize);
     let extra = match kind {
         kind::INT | kind::VAR | kind::DECL_TAG => 1,
         kind::ARRAY => 3,
@@ -129,7 +132,7 @@ pub(crate) fn record_len(record: &[u32]) -> Option<usize> {
 }
 
 /// Positions in a record that hold numbers of types, in their order.
-pub(crate) fn reference_positions(record: &[u32]) -> impl Iterator<Item = usize> + use<> {
+pub fn reference_positions(record: &[u32]) -> impl Iterator<Item = usize> + use<> {
     let vlen = vlen(record);
     // What the third word is, then the first position behind it, the distance, and how many.
     let (third, first, step, count) = match kind_of(record) {
@@ -158,7 +161,7 @@ pub(crate) fn each_reference(record: &[u32], each: &mut dyn FnMut(u32)) {
 }
 
 /// Positions in a record that hold names, in libbpf's order.
-pub(crate) fn name_positions(record: &[u32]) -> impl Iterator<Item = usize> + use<> {
+pub fn name_positions(record: &[u32]) -> impl Iterator<Item = usize> + use<> {
     let vlen = vlen(record);
     let (step, count) = match kind_of(record) {
         kind::STRUCT | kind::UNION | kind::ENUM64 => (3, vlen),

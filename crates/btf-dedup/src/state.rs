@@ -31,7 +31,9 @@ impl<'b> State<'b> {
             // PARITY: libbpf 1.6 and 1.7 hash a base's typedefs with what they refer to, but look for
             // them without, so that they are never found (btf_dedup_prep).
             let hash = match state.kind(id) {
-                kind::TYPEDEF if options.typedefs_by_graph => Some(hash(record.iter().copied())),
+                kind::TYPEDEF if options.typedefs_by_graph && options.base_typedefs_unseen => {
+                    Some(hash(record.iter().copied()))
+                }
                 _ => state.contents_hash(record),
             };
             if let Some(hash) = hash {

@@ -3,12 +3,14 @@
 use crate::records::kind::*;
 use crate::{Deduplicated, Error, Options, Types, dedup};
 
-const OPTIONS: [Options; 4] = [
-    Options { typedefs_by_graph: false, compare_in_depth: false, collide: false },
-    Options { typedefs_by_graph: false, compare_in_depth: false, collide: true },
-    Options { typedefs_by_graph: true, compare_in_depth: true, collide: false },
-    Options { typedefs_by_graph: true, compare_in_depth: true, collide: true },
-];
+const OPTIONS: [Options; 4] =
+    [options(false, false), options(false, true), options(true, false), options(true, true)];
+
+/// As old libbpf or as one since 1.6; `collide` is for both.
+const fn options(new: bool, collide: bool) -> Options {
+    let (typedefs_by_graph, compare_in_depth, base_typedefs_unseen) = (new, new, new);
+    Options { typedefs_by_graph, compare_in_depth, base_typedefs_unseen, collide }
+}
 
 fn info(kind: u32, vlen: u32, kflag: bool) -> u32 {
     u32::from(kflag) << 31 | kind << 24 | vlen
@@ -280,4 +282,14 @@ fn units_in_any_order_give_as_many_types() {
             assert_eq!(set.run(options).types.len(), 4, "{order:?} {options:?}");
         }
     }
+}
+
+#[test]
+fn typedefs_of_a_base_are_found_but_for_the_two_versions_that_cannot() {
+    let base = Set::default().int(1).reference(TYPEDEF, 5, 1).0;
+    let split = Set::default().reference(TYPEDEF, 5, 1).0;
+    let left = |options| dedup(&base, split.clone(), &options).unwrap().types.len();
+    assert_eq!(left(Options::libbpf_1_1()), 0);
+    assert_eq!(left(Options::libbpf_1_7()), 1);
+    assert_eq!(left(Options::libbpf_1_8()), 0);
 }
