@@ -112,6 +112,8 @@ pub(crate) struct Wanted<'data> {
     pub sets: Vec<Set<'data>>,
     /// The names in the order in which symbols first give them, sets among them.
     pub added: Vec<&'data [u8]>,
+    /// Where each symbol is in `.BTF_ids`, in bytes, and its name, sets among them; in their order.
+    pub places: Vec<(u64, &'data [u8])>,
 }
 
 impl<'data> Wanted<'data> {
@@ -128,6 +130,7 @@ impl<'data> Wanted<'data> {
         if let Some(target) = target {
             let name = symbol_name(&tail[target.word().len()..])
                 .ok_or_else(|| Error::SymbolName(lossy(tail)))?;
+            self.places.push((offset, name));
             if self.groups[target as usize].add(name, offset) {
                 self.added.push(name);
             }
@@ -143,6 +146,7 @@ impl<'data> Wanted<'data> {
         let name = tail.get(head..).filter(|name| !name.is_empty());
         let name = name.ok_or_else(|| Error::SetName(lossy(tail)))?;
         let count = (size / member).wrapping_sub(1) as u32;
+        self.places.push((offset, name));
         self.sets.push(Set { name, offset, count, flagged });
         self.added.push(name);
         Ok(())

@@ -66,4 +66,65 @@ pub enum Error {
         /// Size of `.BTF_ids` in bytes.
         size: usize,
     },
+    /// References to types that do not exist, unknown kinds, qualifiers that never end.
+    #[error("{0}")]
+    Types(btf_dedup::Error),
+    /// A function whose type is no prototype.
+    #[error("type {func} is a function, but its type {target} is no prototype")]
+    NoPrototype {
+        /// Id of the function.
+        func: u32,
+        /// What it refers to.
+        target: u32,
+    },
+    /// A header with fields that are not known, which cannot be kept right. Its length in bytes.
+    #[error("the header has {0} bytes, and not only zeros behind what is known of it")]
+    HeaderExtra(u32),
+    /// Types that cannot be merged.
+    #[error("FAILED to dedup BTF: {0}")]
+    Dedup(btf_dedup::Error),
+    /// A base of its own cannot be made.
+    #[error("FAILED to distill base BTF: {0}")]
+    Distill(#[from] btf::DistillError),
+    /// More than BTF has room for, or than kfuncs may add.
+    #[error("the types are larger than BTF has room for, or kfuncs add more than 64 MiB to them")]
+    TooLarge,
+    /// A kfunc is in two sets with different flags. The peer prints another line, which says no more.
+    #[error(
+        "ERROR: resolve_btfids: kfunc {name} has inconsistent flags across BTF ID sets: {first:#x} != \
+         {other:#x}"
+    )]
+    KfuncFlags {
+        /// The kfunc.
+        name: String,
+        /// Its flags in the set that was met first.
+        first: u32,
+        /// Its flags in the other one.
+        other: u32,
+    },
+    /// The name of a kfunc with implicit arguments leaves no room for `_impl`.
+    #[error("ERROR: function name is too long: {0}_impl")]
+    ImplName(String),
+    /// A function that libbpf does not add: its linkage is not known.
+    #[error("ERROR: resolve_btfids: failed to add func {0} to BTF")]
+    AddFunction(String),
+    /// A tag that libbpf does not add: it is empty, or for a component below -1.
+    #[error("ERROR: resolve_btfids: failed to add decl tag {tag} for {func}")]
+    AddTag {
+        /// What the tag says.
+        tag: String,
+        /// The function that was to get it.
+        func: String,
+    },
+    /// An argument or result is flagged as pointer into an arena, and is no pointer.
+    #[error("ERROR: resolve_btfids: kfunc {0}: arena type is not a pointer")]
+    ArenaType(String),
+}
+
+impl Error {
+    /// Whether the types themselves are at fault, so that their file is worth naming.
+    pub fn is_in_types(&self) -> bool {
+        let types = matches!(self, Error::Btf(_) | Error::NoBtf | Error::Types(_));
+        types || matches!(self, Error::NoPrototype { .. } | Error::HeaderExtra(_))
+    }
 }

@@ -23,6 +23,7 @@
 mod collect;
 mod error;
 mod find;
+mod kernel;
 mod patch;
 mod warning;
 
@@ -31,6 +32,7 @@ use image::{Elf, Patch};
 
 pub use collect::Target;
 pub use error::Error;
+pub use kernel::{KernelBtf, KernelOptions, kernel_btf};
 pub use warning::{Namesake, Warning};
 
 /// The section that holds the ids.
@@ -115,20 +117,34 @@ pub fn resolve_with(
 
 fn finish(
     elf: &Elf<'_>,
-    mut wanted: collect::Wanted<'_>,
+    wanted: collect::Wanted<'_>,
     types: &Btf<'_>,
     options: &Options,
 ) -> Result<Resolution, Error> {
     let mut log = warning::Log::new(options.trace);
     log.added(&wanted);
-    find::find(&mut wanted, types, &mut log)?;
-    let namesakes = match options.explain {
+    let bytes = resolved(elf, wanted, types, options.explain, &mut log)?;
+    let mut patches = patch::compressed_alignments(elf);
+    let (_, section) = elf.section(IDS).ok_or(Error::NoIds)?;
+    patches.push(Patch { offset: section.offset, bytes });
+    let (warnings, trace) = log.finish();
+    Ok(Resolution { patches, warnings, trace })
+}
+
+/// The contents of `.BTF_ids` with the ids of `types`.
+fn resolved(
+    elf: &Elf<'_>,
+    mut wanted: collect::Wanted<'_>,
+    types: &Btf<'_>,
+    explain: bool,
+    log: &mut warning::Log,
+) -> Result<Vec<u8>, Error> {
+    find::find(&mut wanted, types, log)?;
+    let namesakes = match explain {
         true => find::namesakes(&wanted, types),
         false => find::Namesakes::new(),
     };
-    let patches = patch::patches(elf, &wanted, &namesakes, &mut log)?;
-    let (warnings, trace) = log.finish();
-    Ok(Resolution { patches, warnings, trace })
+    patch::ids(elf, &wanted, &namesakes, log)
 }
 
 /// Puts `ids` in the place of the contents of `.BTF_ids`: `resolve_btfids --patch_btfids` (7.0+).

@@ -64,13 +64,13 @@ fn sort_words<const N: usize>(bytes: &mut [u8], endian: Endianness) {
     bytes.copy_from_slice(members.as_flattened().as_flattened());
 }
 
-/// What `wanted`, its ids found, changes in the file.
-pub(crate) fn patches(
+/// The section's contents with what `wanted`, its ids found, puts there.
+pub(crate) fn ids(
     elf: &Elf<'_>,
     wanted: &Wanted<'_>,
     namesakes: &Namesakes<'_>,
     log: &mut Log,
-) -> Result<Vec<Patch>, Error> {
+) -> Result<Vec<u8>, Error> {
     let (_, section) = elf.section(IDS).ok_or(Error::NoIds)?;
     let mut ids = Ids { bytes: elf.bytes(section)?.to_vec(), endian: elf.endian() };
     for target in Target::ALL {
@@ -91,9 +91,7 @@ pub(crate) fn patches(
         let count = ids.sort(set)?;
         log.sorting(set.offset, count, set.name);
     }
-    let mut patches = compressed_alignments(elf);
-    patches.push(Patch { offset: section.offset, bytes: ids.bytes });
-    Ok(patches)
+    Ok(ids.bytes)
 }
 
 fn unresolved(target: Target, name: &[u8], namesakes: &Namesakes<'_>) -> Warning {
@@ -103,7 +101,7 @@ fn unresolved(target: Target, name: &[u8], namesakes: &Namesakes<'_>) -> Warning
 
 /// PARITY: the peer gives compressed sections the alignment of their header, which libelf demands of
 /// what it writes and old linkers left at 1 (`a_compressed_section_gets_its_alignment`).
-fn compressed_alignments(elf: &Elf<'_>) -> Vec<Patch> {
+pub(crate) fn compressed_alignments(elf: &Elf<'_>) -> Vec<Patch> {
     let word = elf.class().address_size();
     let wrong = |section: &image::Section<'_>| {
         section.flags & SHF_COMPRESSED.0 != 0 && section.align != word

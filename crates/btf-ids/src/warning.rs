@@ -28,6 +28,20 @@ pub enum Warning {
         /// [`Options::explain`](crate::Options::explain).
         namesakes: Vec<Namesake>,
     },
+    /// No symbol names a member of a set of kfuncs, which stays without tags.
+    NoSymbol {
+        /// The set.
+        set: String,
+        /// Index of the member.
+        index: u32,
+    },
+    /// A kfunc that is no function of the image's own types; it stays without tags.
+    NoFunction {
+        /// The kfunc.
+        name: String,
+        /// The set that has it.
+        set: String,
+    },
 }
 
 /// A type that has the wanted name, but not the wanted kind.
@@ -48,6 +62,12 @@ impl fmt::Display for Warning {
             Warning::Unresolved { name, .. } => {
                 write!(f, "WARN: resolve_btfids: unresolved symbol {name}")
             }
+            Warning::NoSymbol { set, index } => {
+                write!(f, "WARN: resolve_btfids: no BTF ID symbol for {set} entry {index}")
+            }
+            Warning::NoFunction { name, set } => {
+                write!(f, "WARN: resolve_btfids: no BTF func for kfunc {name} in {set}")
+            }
         }
     }
 }
@@ -59,6 +79,13 @@ impl Warning {
             Warning::MultipleIds { first, other, .. } => {
                 format!("types {first} and {other} differ, else pahole would have merged them")
             }
+            Warning::NoSymbol { .. } => {
+                "the member was not made with BTF_ID_FLAGS, or its symbol was stripped".to_owned()
+            }
+            Warning::NoFunction { name, .. } => format!(
+                "BTF has no func '{name}': pahole leaves out functions that are inlined, optimized or \
+                 absent, and a base's functions do not count"
+            ),
             Warning::Unresolved { target, name, namesakes } if namesakes.is_empty() => {
                 let cause = match target {
                     Target::Func => {
@@ -109,7 +136,7 @@ impl Log {
         self.line(|| format!("sorting  addr {offset:5}: cnt {:6} [{}]", count as i32, lossy(name)));
     }
 
-    fn line(&mut self, text: impl FnOnce() -> String) {
+    pub fn line(&mut self, text: impl FnOnce() -> String) {
         if let Some(trace) = &mut self.trace {
             trace.push(text());
         }

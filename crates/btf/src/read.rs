@@ -163,6 +163,16 @@ impl<'data> Btf<'data> {
         self.strings
     }
 
+    /// The layout section; empty where there is none.
+    pub fn layout_section(&self) -> &'data [u8] {
+        self.layout
+    }
+
+    /// Offset of the first string of its own: 0, or where the base's strings end.
+    pub fn first_string(&self) -> StrOff {
+        StrOff(self.first_str)
+    }
+
     /// Id of the first type of its own: 1, or the one behind the base's last.
     pub fn first_id(&self) -> TypeId {
         TypeId(self.first_id)
