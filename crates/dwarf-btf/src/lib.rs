@@ -28,6 +28,7 @@ mod cursor;
 mod digest;
 mod error;
 mod finish;
+mod flags;
 mod funcs;
 mod hash;
 mod location;
@@ -47,6 +48,7 @@ mod units;
 mod walk;
 
 pub use error::Error;
+pub use flags::{FlagError, Flags, supported_features};
 use options::Rules;
 pub use options::{Language, Options, PaholeVersion};
 

@@ -13,6 +13,23 @@ pub enum PaholeVersion {
     V1_32,
 }
 
+impl PaholeVersion {
+    /// As `pahole --numeric_version` prints it and `CONFIG_PAHOLE_VERSION` has it: 124, 132.
+    pub fn number(self) -> u32 {
+        match self {
+            PaholeVersion::V1_24 => 124,
+            PaholeVersion::V1_32 => 132,
+        }
+    }
+}
+
+impl std::fmt::Display for PaholeVersion {
+    /// `1.24`, `1.32`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{:02}", self.number() / 100, self.number() % 100)
+    }
+}
+
 /// A source language whose units can be left out, as `DW_LANG_*`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Language(pub u16);

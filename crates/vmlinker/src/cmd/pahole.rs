@@ -1,87 +1,53 @@
 //! `vmlinker pahole`, and `vmlinker-pahole`: what kernels ask of pahole, natively.
 //!
-//! Kernels pass pahole a fixed set of options; these are taken under their own names, and any other is
-//! refused by name. The blob goes into a file of its own or into the image, as a new or replaced section.
+//! The words that kernels pass are read by [`dwarf_btf::Flags`], which refuses any other by name; options
+//! of our own are taken out before. The blob goes into a file of its own or into the image, as a new or
+//! replaced section.
 
 mod attach;
-mod features;
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use btf::{Btf, HeaderForm};
 use clap::Parser;
-use dwarf_btf::{Encoded, Language, Options, PaholeVersion};
+use dwarf_btf::{Encoded, Flags, Options, PaholeVersion};
 use image::Elf;
 use memmap2::Mmap;
 
+const HELP: &str = "\
+What kernels pass to pahole, with its meaning there:
+  -J, --btf_encode                        Encode BTF (the only thing that is done here)
+  -j[N], --jobs[=N]                       Threads; all processors without a number
+  --btf_encode_detached FILE              Write the blob to this file and leave the image alone
+  --btf_base FILE                         The file (ELF or BTF) that the types are split on
+  --btf_features LIST                     What to encode; unknown names are passed over
+  --btf_features_strict LIST              The same; unknown names are an error
+  --supported_btf_features                Print the names of the features and exit
+  --lang_exclude LIST                     Leave out units in these languages
+  --btf_gen_floats, --btf_gen_optimized, --btf_encode_force, --reproducible_build,
+  --skip_encoding_btf_vars, --skip_encoding_btf_decl_tag, --skip_encoding_btf_type_tag,
+  --skip_encoding_btf_enum64, --skip_encoding_btf_inconsistent_proto
+  --version, --numeric_version            Print the version, as pahole does, and exit
+
+Of our own:
+  --pahole-version VERSION                Whose bytes to make: 1.24 or 1.32, by default the newest;
+                                          a link called vmlinker-pahole-1.24 is another way to say
+                                          it, for kernels, which take a program's name and no option
+  --explain                               Say which functions are left out, and why
+  --exact-dedup                           Deduplicate type by type, as libbpf does; slower, the same
+                                          result";
+
 /// Make BTF of a kernel's or module's debug information, as pahole does.
-// 6.12 passes `-j` twice where no time stamp is fixed: as with pahole, the last one counts.
 #[derive(Debug, clap::Args)]
-#[command(args_override_self = true)]
+#[command(after_help = HELP)]
 pub struct Args {
-    /// Encode BTF (the only thing that is done here).
-    #[arg(short = 'J', long = "btf_encode")]
-    encode: bool,
-    /// Threads; all processors without a number.
-    #[arg(short = 'j', long = "jobs", num_args = 0..=1, require_equals = false, value_name = "N",
-          default_missing_value = "0")]
-    jobs: Option<String>,
-    /// Write the blob to this file and leave the image alone.
-    #[arg(long = "btf_encode_detached", value_name = "FILE")]
-    detached: Option<PathBuf>,
-    /// The file (ELF or plain BTF) that the types are split on.
-    #[arg(long = "btf_base", value_name = "FILE")]
-    base: Option<PathBuf>,
-    /// What to encode, by pahole's names; what is not known is passed over.
-    #[arg(long = "btf_features", value_name = "FEATURES")]
-    features: Vec<String>,
-    /// The same; what is not known is an error.
-    #[arg(long = "btf_features_strict", value_name = "FEATURES")]
-    features_strict: Vec<String>,
-    /// Print the names of the features and exit.
-    #[arg(long = "supported_btf_features")]
-    supported: bool,
-    #[arg(long = "btf_gen_floats")]
-    floats: bool,
-    /// Accepted: functions with changed names are always looked for.
-    #[arg(long = "btf_gen_optimized")]
-    optimized: bool,
-    #[arg(long = "btf_encode_force")]
-    force: bool,
-    #[arg(long = "skip_encoding_btf_inconsistent_proto")]
-    consistent: bool,
-    #[arg(long = "skip_encoding_btf_vars")]
-    skip_vars: bool,
-    #[arg(long = "skip_encoding_btf_decl_tag")]
-    skip_decl_tags: bool,
-    #[arg(long = "skip_encoding_btf_type_tag")]
-    skip_type_tags: bool,
-    #[arg(long = "skip_encoding_btf_enum64")]
-    skip_enum64: bool,
-    /// Leave out units in these languages, names separated by commas.
-    #[arg(long = "lang_exclude", value_name = "LANGUAGES")]
-    lang_exclude: Option<String>,
-    /// Whose bytes to make: 1.24 or 1.32, by default the newest. A link called vmlinker-pahole-1.24 is another
-    /// way to say it, for kernels, which take the name of a program and no option.
-    #[arg(long = "pahole-version", value_name = "VERSION")]
-    version: Option<String>,
-    /// Print the version, as pahole does, and exit.
-    #[arg(long = "version")]
-    print_version: bool,
-    /// Print the version as a number and exit.
-    #[arg(long = "numeric_version")]
-    print_number: bool,
-    /// Say which functions are left out, and why.
-    #[arg(long)]
-    explain: bool,
-    /// Deduplicate type by type, as libbpf does; slower, the same result.
-    #[arg(long = "exact-dedup")]
-    exact_dedup: bool,
-    /// Kernels or modules.
-    files: Vec<PathBuf>,
+    /// Options of pahole, and files.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    words: Vec<OsString>,
 }
 
 /// `vmlinker-pahole`: the command alone, under pahole's name.
@@ -106,91 +72,102 @@ pub fn called() -> Option<String> {
     rest.strip_prefix('-').or((rest.is_empty()).then_some("")).map(str::to_owned)
 }
 
+/// Options that pahole has not, and those that print something and end.
+#[derive(Default)]
+struct Own {
+    version: Option<PaholeVersion>,
+    explain: bool,
+    exact_dedup: bool,
+    print: Option<Print>,
+}
+
+#[derive(Clone, Copy)]
+enum Print {
+    Version,
+    Number,
+    Features,
+}
+
 /// Runs the command; `called` is what [`called`] gave.
 pub fn run(args: &Args, called: Option<String>) -> anyhow::Result<ExitCode> {
-    let version = args.version.clone().or(called.filter(|version| !version.is_empty()));
-    let pahole = match version.as_deref().map(|version| version.trim_start_matches('v')) {
-        None => PaholeVersion::default(),
-        Some("1.24" | "124") => PaholeVersion::V1_24,
-        Some("1.32" | "132") => PaholeVersion::V1_32,
-        Some(other) => bail!("pahole {other} is not imitated: there are 1.24 and 1.32"),
-    };
-    if args.print_version || args.print_number {
-        let number = if pahole == PaholeVersion::V1_24 { "24" } else { "32" };
-        let text = if args.print_number { format!("1{number}") } else { format!("v1.{number}") };
-        println!("{text}");
-        return Ok(ExitCode::SUCCESS);
+    let (own, words) = own(&args.words)?;
+    let called = called.filter(|version| !version.is_empty());
+    let called = called.map(|name| version(OsStr::new(&name))).transpose()?;
+    let version = own.version.or(called).unwrap_or_default();
+    if let Some(what) = own.print {
+        return print(what, version);
     }
-    if args.supported {
-        println!("{}", features::NAMES.join(","));
-        return Ok(ExitCode::SUCCESS);
-    }
-    if !args.encode && args.detached.is_none() {
+    let mut flags = Flags::parse(words, version)?;
+    if !flags.encode {
         bail!("only the encoding of BTF is done here: -J is missing");
     }
-    let (threads, files) = threads_and_files(args)?;
-    let mut options = options(args, pahole)?;
-    let distil = features::distil(args.features.iter().chain(&args.features_strict));
-    let base = args.base.as_deref().map(read_base).transpose()?;
-    options.base = base.as_deref();
+    if flags.files.is_empty() {
+        bail!("no file to encode");
+    }
+    flags.options.explain = own.explain;
+    flags.options.exact_dedup = own.exact_dedup;
+    let base = flags.base.as_deref().map(read_base).transpose()?;
+    let options = Options { base: base.as_deref(), ..flags.options.clone() };
+    let threads = flags.jobs.map_or(0, |jobs| jobs.get());
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
-    for file in files {
-        pool.install(|| one(args, file, &options, distil))
-            .with_context(|| file.display().to_string())?;
+    for file in &flags.files {
+        pool.install(|| one(&flags, file, &options)).with_context(|| file.display().to_string())?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// `-j` takes a number or none: what stands behind it and is no number is the first file.
-fn threads_and_files(args: &Args) -> anyhow::Result<(usize, Vec<&Path>)> {
-    let mut files: Vec<&Path> = args.files.iter().map(PathBuf::as_path).collect();
-    let threads = match args.jobs.as_deref() {
-        None => 1,
-        Some(text) => text.parse().unwrap_or_else(|_| {
-            files.insert(0, Path::new(text));
-            0
-        }),
-    };
-    if files.is_empty() {
-        bail!("no file to encode");
+/// Takes our own options out of the words; the rest is pahole's.
+fn own(words: &[OsString]) -> anyhow::Result<(Own, Vec<OsString>)> {
+    const VERSION: &str = "--pahole-version=";
+    let mut own = Own::default();
+    let mut rest = Vec::new();
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        match word.to_str() {
+            Some("--") => {
+                rest.push(word.clone());
+                rest.extend(words.cloned());
+                break;
+            }
+            Some("--explain") => own.explain = true,
+            Some("--exact-dedup") => own.exact_dedup = true,
+            Some("--version") => own.print = Some(Print::Version),
+            Some("--numeric_version") => own.print = Some(Print::Number),
+            Some("--supported_btf_features") => own.print = Some(Print::Features),
+            Some("--pahole-version") => {
+                let word = words.next().context("--pahole-version: its value is missing")?;
+                own.version = Some(version(word)?);
+            }
+            Some(text) if text.starts_with(VERSION) => {
+                own.version = Some(version(OsStr::new(&text[VERSION.len()..]))?);
+            }
+            _ => rest.push(word.clone()),
+        }
     }
-    Ok((threads, files))
+    Ok((own, rest))
 }
 
-fn options(args: &Args, pahole: PaholeVersion) -> anyhow::Result<Options<'static>> {
-    let mut options = Options {
-        pahole,
-        floats: args.floats,
-        vars: !args.skip_vars,
-        decl_tags: !args.skip_decl_tags,
-        type_tags: !args.skip_type_tags,
-        enum64: !args.skip_enum64,
-        consistent_functions: args.consistent,
-        kfunc_tags: false,
-        lang_exclude: languages(args.lang_exclude.as_deref().unwrap_or_default())?,
-        explain: args.explain,
-        exact_dedup: args.exact_dedup,
-        ..Options::default()
-    };
-    if !args.features.is_empty() || !args.features_strict.is_empty() {
-        features::clear(&mut options);
-    }
-    for list in &args.features {
-        features::enable(&mut options, list, false)?;
-    }
-    for list in &args.features_strict {
-        features::enable(&mut options, list, true)?;
-    }
-    Ok(options)
+fn version(word: &OsStr) -> anyhow::Result<PaholeVersion> {
+    Ok(match word.to_string_lossy().trim_start_matches('v') {
+        "1.24" | "124" => PaholeVersion::V1_24,
+        "1.32" | "132" => PaholeVersion::V1_32,
+        other => bail!("pahole {other} is not imitated: there are 1.24 and 1.32"),
+    })
 }
 
-fn languages(list: &str) -> anyhow::Result<Vec<Language>> {
-    let names = list.split(',').filter(|name| !name.is_empty());
-    names
-        .map(|name| {
-            Language::by_name(name).with_context(|| format!("--lang_exclude: no language {name}"))
-        })
-        .collect()
+fn print(what: Print, version: PaholeVersion) -> anyhow::Result<ExitCode> {
+    match what {
+        Print::Version => println!("v{version}"),
+        Print::Number => println!("{}", version.number()),
+        Print::Features => {
+            let names = dwarf_btf::supported_features(version);
+            let names = names.with_context(|| {
+                format!("--supported_btf_features: pahole {version} has no such option")
+            })?;
+            println!("{}", names.join(","));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The blob of a base: a plain one, or that of an image.
@@ -211,7 +188,7 @@ fn map(path: &Path) -> anyhow::Result<Mmap> {
     Ok(pipeline::map_open(&File::open(path)?)?)
 }
 
-fn one(args: &Args, path: &Path, options: &Options<'_>, distil: bool) -> anyhow::Result<()> {
+fn one(flags: &Flags, path: &Path, options: &Options<'_>) -> anyhow::Result<()> {
     let data = map(path)?;
     let elf = Elf::parse(&data)?;
     let release = |range: std::ops::Range<u64>| release(&data, range);
@@ -223,11 +200,11 @@ fn one(args: &Args, path: &Path, options: &Options<'_>, distil: bool) -> anyhow:
     if btf.is_empty() {
         return Ok(());
     }
-    if let Some(out) = &args.detached {
+    if let Some(out) = &flags.detached {
         return fs::write(out, &btf).with_context(|| out.display().to_string());
     }
     let mut sections = vec![(".BTF", btf)];
-    if let Some(base) = options.base.filter(|_| distil) {
+    if let Some(base) = options.base.filter(|_| flags.distilled_base) {
         let base = Btf::parse(base)?;
         let split = Btf::parse_split(&sections[0].1, &base)?;
         let distilled = btf::distill(&split, HeaderForm::default())?;
