@@ -123,15 +123,6 @@ impl Cu {
         self.vars.clear();
     }
 
-    /// The types that functions, variables and tags refer to, some of them more than once.
-    pub fn kept_types(&self) -> impl Iterator<Item = LocalId> + '_ {
-        let params = self.params.iter().map(|param| param.ty);
-        let tags = self.type_tags.iter().map(|tag| tag.ty);
-        let vars = self.vars.iter().map(|var| var.ty);
-        let funcs = self.funcs.iter().map(|func| func.ret);
-        params.chain(tags).chain(vars).chain(funcs).chain([self.int])
-    }
-
     pub fn params_of(&self, func: &Func) -> &[Param] {
         &self.params[func.params.0 as usize..func.params.1 as usize]
     }

@@ -29,6 +29,7 @@ mod digest;
 mod error;
 mod finish;
 mod flags;
+mod form;
 mod funcs;
 mod hash;
 mod location;

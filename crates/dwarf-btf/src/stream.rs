@@ -29,7 +29,8 @@ pub(crate) fn encode<'s>(
     };
     let mut all = All::new(reader, &base);
     let mut merged = reader.merged;
-    for batch in reader.headers.chunks(BATCH) {
+    for (first, batch) in reader.headers.chunks(BATCH).enumerate() {
+        let first = first * BATCH;
         if merged {
             break;
         }
@@ -40,6 +41,7 @@ pub(crate) fn encode<'s>(
                 Ok((reader.read(header, scratch, &mut cu)?, cu))
             })
             .collect();
+        reader.release(first..first + batch.len());
         for unit in read {
             match unit? {
                 (Found::Unit, cu) => all.add_unit(&cu)?,

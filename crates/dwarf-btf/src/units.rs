@@ -2,9 +2,10 @@
 
 use image::Elf;
 
-use crate::abbrev::{Form, Slot, Table};
+use crate::abbrev::{Slot, Table};
 use crate::cu::Cu;
 use crate::cursor::{Fault, Read};
+use crate::form::Form;
 use crate::funcs::{self, Context, Group};
 use crate::location::Registers;
 use crate::resolve::{self, Offsets};
@@ -78,6 +79,34 @@ impl<'s> Reader<'s> {
         Ok(reader)
     }
 
+    /// Units that are read one behind the other: as many as make up some hundred kilobytes, but no so
+    /// many that one of the threads ends long before the others.
+    pub fn batches(&self, threads: usize) -> Vec<std::ops::Range<usize>> {
+        const MOST: usize = 1 << 19;
+        let size = (self.sections.info.len() / (threads * 32)).min(MOST);
+        let mut batches = Vec::new();
+        let mut start = 0;
+        for (unit, header) in self.headers.iter().enumerate() {
+            if header.end - self.headers[start].start >= size {
+                batches.push(start..unit + 1);
+                start = unit + 1;
+            }
+        }
+        if start < self.headers.len() {
+            batches.push(start..self.headers.len());
+        }
+        batches
+    }
+
+    /// Tells that the bytes of these units are not read any more.
+    pub fn release(&self, units: std::ops::Range<usize>) {
+        let Some((release, offset)) = self.release else { return };
+        let units = &self.headers[units];
+        if let (Some(first), Some(last)) = (units.first(), units.last()) {
+            release(offset + first.start as u64..offset + last.end as u64);
+        }
+    }
+
     /// Reads one unit.
     pub fn read(&self, header: Header, scratch: &mut Scratch, cu: &mut Cu) -> Result<Found, Error> {
         cu.clear();
@@ -101,9 +130,6 @@ impl<'s> Reader<'s> {
             Ok(Found::Unit)
         })();
         scratch.table = table;
-        if let Some((release, start)) = self.release {
-            release(start + header.start as u64..start + header.end as u64);
-        }
         result.map_err(in_unit)
     }
 
