@@ -8,6 +8,7 @@ mod bench;
 mod checks;
 mod config;
 mod demo;
+mod fuzz;
 mod kernel;
 mod mirror;
 mod process;
@@ -43,6 +44,8 @@ enum Task {
     Test(test::Args),
     /// Measure vmlinker beside the tools whose place it takes, and write docs/bench.
     Bench(bench::Args),
+    /// Run libFuzzer on every parser.
+    Fuzz(fuzz::Args),
     /// Install and fetch what is missing. The other commands do this themselves.
     Setup {
         /// What the machine is to be prepared for.
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Task::Demo(args) => demo::run(&args),
         Task::Test(args) => test::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Fuzz(args) => fuzz::run(&args),
         Task::BenchKallsyms(args) => bench::convert(&args),
         Task::RecordCall { words } => record::write(&words),
         Task::Setup { purpose } => setup::run(purpose),

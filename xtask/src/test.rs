@@ -90,6 +90,7 @@ fn parts(filter: Option<&str>) -> Result<Tally> {
         });
     }
     tally.tests("cargo test", &[], filter);
+    tally.tests("the corpus of the fuzzers", &["--package", "fuzz"], filter);
     // The peer tests run it.
     tally.part("vmlinker, built for release", || workspace::release("vmlinker").map(drop));
     tally.tests("the peer tests", &["--package", "peer-tests", "--release"], filter);

@@ -1,0 +1,3 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(init: fuzz::one_thread(), |data: &[u8]| fuzz::btf_ids(data));
