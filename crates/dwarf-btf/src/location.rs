@@ -10,9 +10,8 @@
 use gimli::constants as dw;
 use image::consts;
 
-use crate::abbrev::Slot;
+use crate::abbrev::{Form, Slot};
 use crate::cursor::Cursor;
-use crate::form::Form;
 use crate::unit::{Unit, Values};
 
 /// How a machine passes parameters.
