@@ -121,6 +121,7 @@ pub struct Deduplicated {
 /// # Errors
 /// A reference to a type that does not exist, or a cycle without a structure.
 pub fn dedup(base: &Types, types: Types, options: &Options) -> Result<Deduplicated, Error> {
+    base.check(&Types::default())?;
     types.check(base)?;
     let mut state = State::new(base, types, *options);
     prim::run(&mut state);

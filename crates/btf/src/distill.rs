@@ -55,7 +55,7 @@ pub fn distill(btf: &Btf<'_>, form: HeaderForm) -> Result<Distilled, DistillErro
     let mut moved = Vec::new();
     for (id, _) in old_base_ids(btf).zip(&needed).filter(|(_, needed)| **needed) {
         let def = read(btf, id)?;
-        match outline(id, &def)? {
+        match outline(id, &def, is_named(btf, id)?)? {
             Some(outline) => ids[id.0 as usize] = Some(base.add(&outline)?),
             None => moved.push((id, def)),
         }
@@ -113,7 +113,7 @@ fn needed(btf: &Btf<'_>) -> Result<Vec<bool>, DistillError> {
             }
             *slot = true;
             match ty.kind {
-                Kind::Struct | Kind::Union if ty.name_off.0 != 0 => {}
+                Kind::Struct | Kind::Union if is_named(btf, target)? => {}
                 Kind::Func | Kind::Var | Kind::Datasec | Kind::DeclTag => {
                     return Err(DistillError::Reference(target, ty.kind));
                 }
@@ -124,16 +124,21 @@ fn needed(btf: &Btf<'_>) -> Result<Vec<bool>, DistillError> {
     Ok(needed)
 }
 
+/// Whether a type has a name, if only an empty one that is not the first string.
+fn is_named(btf: &Btf<'_>, id: TypeId) -> Result<bool, Error> {
+    Ok(btf.ty(id)?.name_off.0 != 0)
+}
+
 /// What the distilled base has of a type; none where the type moves into the split BTF.
-fn outline<'d>(id: TypeId, def: &Def<'d>) -> Result<Option<Def<'d>>, DistillError> {
+fn outline<'d>(id: TypeId, def: &Def<'d>, named: bool) -> Result<Option<Def<'d>>, DistillError> {
     Ok(match def {
         Def::Int(..) | Def::Float(..) | Def::Fwd(..) => Some(def.clone()),
-        Def::Composite(composite) if !composite.name.is_empty() => {
+        Def::Composite(composite) if named => {
             let Composite { is_union, name, size, .. } = *composite;
             let (kflag, members) = (false, Vec::new());
             Some(Def::Composite(Composite { is_union, name, size, kflag, members }))
         }
-        Def::Enum(values) if !values.name.is_empty() => {
+        Def::Enum(values) if named => {
             let (name, size) = (values.name, values.size);
             if !matches!(size, 1 | 2 | 4 | 8) {
                 return Err(DistillError::EnumSize(id, size));

@@ -11,6 +11,7 @@
 use gimli::constants as dw;
 
 use crate::cursor::{Cursor, Fault, Read};
+use crate::form::{Form, Sizes, classify, skip_form};
 
 /// What an attribute of an entry is kept as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,56 +44,14 @@ pub(crate) enum Slot {
     Artificial,
     CallingConvention,
     GnuAnnotation,
-    Alignment,
-    DwoName,
 }
 
-pub(crate) const SLOTS: usize = Slot::DwoName as usize + 1;
+pub(crate) const SLOTS: usize = Slot::GnuAnnotation as usize + 1;
 
 /// GCC's attribute and tag for BTF annotations (GCC 16).
 const DW_AT_GNU_ANNOTATION: u64 = 0x2139;
-pub(crate) const DW_TAG_LLVM_ANNOTATION: u16 = 0x6000;
-pub(crate) const DW_TAG_GNU_ANNOTATION: u16 = 0x6001;
-
-/// How the bytes of an attribute are laid out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Form {
-    /// An unsigned number of `arg` bytes.
-    Uint,
-    Uleb,
-    Sleb,
-    /// A number of `arg` bytes that refers to an entry of the same unit.
-    UnitRef,
-    UnitRefUleb,
-    /// A number of `arg` bytes that refers into the section.
-    SectionRef,
-    /// An offset of `arg` bytes into a list section.
-    ListOffset,
-    /// An index into the offsets of `.debug_loclists`.
-    ListIndex,
-    Addr,
-    /// An index into `.debug_addr`, of `arg` bytes or ULEB128 (0).
-    AddrIndex,
-    Strp,
-    LineStrp,
-    /// An index into `.debug_str_offsets`, of `arg` bytes or ULEB128 (0).
-    StrIndex,
-    InlineStr,
-    Block1,
-    Block2,
-    Block4,
-    BlockUleb,
-    Exprloc,
-    /// No bytes: the attribute is there.
-    Present,
-    /// No bytes: the value is the abbreviation's.
-    Implicit,
-    /// `arg` bytes that are not understood further.
-    Opaque,
-    /// A form of no known kind behind a number of its own (`DW_FORM_indirect`).
-    Indirect,
-}
+const DW_TAG_LLVM_ANNOTATION: u16 = 0x6000;
+const DW_TAG_GNU_ANNOTATION: u16 = 0x6001;
 
 /// One step over an entry's attributes.
 #[derive(Debug, Clone, Copy)]
@@ -105,6 +64,17 @@ pub(crate) enum Op {
     Read(Slot, Form, u8),
     /// The attribute's value is this entry of the table's constants.
     Implicit(Slot, u16),
+}
+
+/// What an entry is to its function, apart from parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Nothing in it matters.
+    Passed,
+    /// What it holds is as if it stood in the function itself.
+    Block,
+    /// It is treated as at the top of a unit.
+    Entry,
 }
 
 /// A compiled abbreviation.
@@ -120,22 +90,74 @@ pub(crate) struct Abbrev {
     read: (u32, u16),
     /// Whether it has an attribute of that slot.
     pub has: u32,
-    /// Where a member's attributes stand, if they are the usual ones.
-    pub usual: Option<UsualMember>,
+    pub role: Role,
+    /// Where the attributes that are read stand, if they are the usual ones.
+    pub usual: Option<Usual>,
 }
 
-/// Where the attributes of a member stand behind its entry's code, all of them being of fixed size: how
-/// nine of ten members of C structures look.
+/// Where name, type and location stand behind an entry's code, if the entry is read for nothing else and
+/// all its attributes are of fixed size: how nine of ten entries of C types look.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct UsualMember {
-    /// Offset into `.debug_str`, of four bytes; a member without a name has none.
-    pub name: Option<u16>,
+pub(crate) struct Usual {
+    /// Offset into `.debug_str`, of four bytes.
+    name: u16,
     /// Reference of four bytes to an entry of the unit.
-    pub ty: u16,
-    /// Offset in the structure in bytes: where it is, and its size.
-    pub location: Option<(u16, u8)>,
+    ty: u16,
+    /// A member's offset in its structure in bytes, and the size of that number.
+    location: u16,
+    location_size: u8,
     /// Size of all attributes.
-    pub len: u16,
+    len: u16,
+}
+
+/// What an entry of the usual form says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct UsualValues {
+    /// Offset into `.debug_str`.
+    pub name: Option<u32>,
+    /// Offset into the unit.
+    pub ty: Option<u32>,
+    pub location: u32,
+}
+
+impl Usual {
+    /// Where the attributes of an abbreviation stand, if they are so.
+    fn of(specs: &[Spec], wanted: u32, len: u16) -> Option<Self> {
+        let mut usual = Usual { name: NONE, ty: NONE, location: NONE, location_size: 0, len };
+        let mut at = 0u16;
+        for spec in specs {
+            match (spec.slot, spec.kind, spec.size) {
+                (Some(Slot::Name), Form::Strp, 4) => usual.name = at,
+                (Some(Slot::Type), Form::UnitRef, 4) => usual.ty = at,
+                (Some(Slot::MemberLocation), Form::Uint, size @ (1 | 2 | 4)) => {
+                    (usual.location, usual.location_size) = (at, size);
+                }
+                (Some(slot), ..) if wanted & (1 << slot as u32) != 0 => return None,
+                _ => {}
+            }
+            at += u16::try_from(spec.len?).ok()?;
+        }
+        Some(usual)
+    }
+
+    #[inline(always)]
+    pub fn read(self, cursor: &mut Cursor<'_>) -> Read<UsualValues> {
+        let (big, start) = (cursor.big, cursor.pos);
+        let bytes = cursor.bytes(usize::from(self.len))?;
+        let word = |at: u16| {
+            if at == NONE {
+                return Ok(None);
+            }
+            let bytes = bytes.get(usize::from(at)..).and_then(|rest| rest.first_chunk::<4>());
+            let bytes = *bytes.ok_or(Fault { offset: start, cause: "an entry is cut off" })?;
+            Ok(Some(if big { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }))
+        };
+        let location = match self.location {
+            NONE => 0,
+            at => Cursor::new(bytes, usize::from(at), big).uint(self.location_size)? as u32,
+        };
+        Ok(UsualValues { name: word(self.name)?, ty: word(self.ty)?, location })
+    }
 }
 
 const NONE: u16 = u16::MAX;
@@ -149,14 +171,6 @@ pub(crate) struct Table {
     pub ref_addr: bool,
 }
 
-/// What sizes depend on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Sizes {
-    pub address: u8,
-    pub offset: u8,
-    pub version: u16,
-}
-
 /// An attribute of an abbreviation.
 #[derive(Clone, Copy)]
 struct Spec {
@@ -166,10 +180,6 @@ struct Spec {
     /// Its length in bytes where it is fixed.
     len: Option<usize>,
     implicit: i64,
-}
-
-impl Spec {
-    const NONE: Spec = Spec { slot: None, kind: Form::Present, size: 0, len: None, implicit: 0 };
 }
 
 /// More attributes than this no entry has.
@@ -185,13 +195,14 @@ impl Table {
         self.constants.clear();
         self.ref_addr = false;
         let mut cursor = Cursor::new(section, at, big);
+        let mut specs = Vec::with_capacity(MAX_ATTRIBUTES);
         loop {
             let start = cursor.pos;
             let code = cursor.uleb()?;
             if code == 0 {
                 return Ok(());
             }
-            let abbrev = self.declaration(&mut cursor, sizes)?;
+            let abbrev = self.declaration(&mut cursor, sizes, &mut specs)?;
             let index = code as usize;
             if index > self.dense.len() + 1 && index > 1 << 20 {
                 return Err(Fault { offset: start, cause: "an abbreviation code out of range" });
@@ -208,14 +219,19 @@ impl Table {
 
     /// The abbreviation of that code.
     #[inline]
-    pub fn get(&self, code: u64, offset: usize) -> Read<Abbrev> {
+    pub fn get(&self, code: u64, offset: usize) -> Read<&Abbrev> {
         match self.dense.get((code as usize).wrapping_sub(1)) {
-            Some(abbrev) if abbrev.tag != 0 => Ok(*abbrev),
+            Some(abbrev) if abbrev.tag != 0 => Ok(abbrev),
             _ => Err(Fault { offset, cause: "an entry of an unknown abbreviation" }),
         }
     }
 
-    fn declaration(&mut self, cursor: &mut Cursor<'_>, sizes: Sizes) -> Read<Abbrev> {
+    fn declaration(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        sizes: Sizes,
+        specs: &mut Vec<Spec>,
+    ) -> Read<Abbrev> {
         let at = cursor.pos;
         let tag = cursor.uleb()?;
         let tag = u16::try_from(tag).ok().filter(|&t| t != 0);
@@ -223,8 +239,7 @@ impl Table {
         let children = cursor.u8()? != 0;
         let wanted = wanted(tag);
         let mut abbrev = Abbrev { tag, children, ..Abbrev::UNUSED };
-        let mut specs: [Spec; MAX_ATTRIBUTES] = [Spec::NONE; MAX_ATTRIBUTES];
-        let mut count = 0;
+        specs.clear();
         let mut fixed = Some(0usize);
         loop {
             let (name, form) = (cursor.uleb()?, cursor.uleb()?);
@@ -234,7 +249,7 @@ impl Table {
                 break;
             }
             self.ref_addr |= form == u64::from(dw::DW_FORM_ref_addr.0);
-            if count == MAX_ATTRIBUTES {
+            if specs.len() == MAX_ATTRIBUTES {
                 return Err(Fault { offset: at, cause: "an abbreviation of over 64 attributes" });
             }
             let (kind, size) = classify(form, sizes, at)?;
@@ -247,14 +262,13 @@ impl Table {
                 abbrev.has |= 1 << slot as u32;
             }
             fixed = fixed.zip(len).map(|(a, b)| a + b);
-            specs[count] = Spec { slot, kind, size, len, implicit };
-            count += 1;
+            specs.push(Spec { slot, kind, size, len, implicit });
         }
         abbrev.fixed = fixed.and_then(|at| u16::try_from(at).ok()).unwrap_or(NONE);
-        let specs = &specs[..count];
-        if gimli::DwTag(tag) == dw::DW_TAG_member && abbrev.fixed != NONE {
-            abbrev.usual = usual(specs, abbrev.fixed);
+        if wanted != 0 && abbrev.fixed != NONE {
+            abbrev.usual = Usual::of(specs, wanted, abbrev.fixed);
         }
+        abbrev.role = abbrev.role(specs);
         if abbrev.fixed == NONE {
             abbrev.skip = self.program(specs, 0, at)?;
         }
@@ -304,14 +318,14 @@ impl Table {
 
     /// Passes over an entry's attributes.
     #[inline]
-    pub fn skip(&self, abbrev: Abbrev, cursor: &mut Cursor<'_>) -> Read<()> {
+    pub fn skip(&self, abbrev: &Abbrev, cursor: &mut Cursor<'_>) -> Read<()> {
         if abbrev.fixed != NONE {
             return cursor.skip(usize::from(abbrev.fixed));
         }
         self.skip_slowly(abbrev, cursor)
     }
 
-    fn skip_slowly(&self, abbrev: Abbrev, cursor: &mut Cursor<'_>) -> Read<()> {
+    fn skip_slowly(&self, abbrev: &Abbrev, cursor: &mut Cursor<'_>) -> Read<()> {
         let (start, len) = abbrev.skip;
         for op in &self.ops[start as usize..][..usize::from(len)] {
             match *op {
@@ -326,7 +340,7 @@ impl Table {
     /// `DW_AT_sibling` of the entry whose attributes begin at the cursor, as an offset into the unit,
     /// where it can be had without reading on.
     #[inline]
-    pub fn sibling(&self, abbrev: Abbrev, cursor: &Cursor<'_>) -> Option<u32> {
+    pub fn sibling(&self, abbrev: &Abbrev, cursor: &Cursor<'_>) -> Option<u32> {
         if abbrev.sibling == NONE {
             return None;
         }
@@ -337,7 +351,7 @@ impl Table {
 
     /// The program that reads the attributes that the tag is read for.
     #[inline]
-    pub fn program_of(&self, abbrev: Abbrev) -> &[Op] {
+    pub fn program_of(&self, abbrev: &Abbrev) -> &[Op] {
         let (start, len) = abbrev.read;
         &self.ops[start as usize..][..usize::from(len)]
     }
@@ -357,133 +371,40 @@ impl Abbrev {
         skip: (0, 0),
         read: (0, 0),
         has: 0,
+        role: Role::Entry,
         usual: None,
     };
 
     pub fn has(&self, slot: Slot) -> bool {
         self.has & (1 << slot as u32) != 0
     }
-}
 
-fn usual(specs: &[Spec], len: u16) -> Option<UsualMember> {
-    let (mut name, mut ty, mut location) = (None, None, None);
-    let mut at = 0u16;
-    for spec in specs {
-        match (spec.slot, spec.kind, spec.size) {
-            (Some(Slot::Name), Form::Strp, 4) => name = Some(at),
-            (Some(Slot::Type), Form::UnitRef, 4) => ty = Some(at),
-            (Some(Slot::MemberLocation), Form::Uint, 1 | 2 | 4) => location = Some((at, spec.size)),
-            (
-                Some(
-                    Slot::Name
-                    | Slot::Type
-                    | Slot::MemberLocation
-                    | Slot::ByteSize
-                    | Slot::BitSize
-                    | Slot::BitOffset
-                    | Slot::DataBitOffset
-                    | Slot::GnuAnnotation,
-                ),
-                ..,
-            ) => return None,
-            _ => {}
-        }
-        at += u16::try_from(spec.len?).ok()?;
+    /// Whether it is a `btf_decl_tag` or `btf_type_tag`.
+    pub fn is_annotation(&self) -> bool {
+        matches!(self.tag, DW_TAG_LLVM_ANNOTATION | DW_TAG_GNU_ANNOTATION)
     }
-    Some(UsualMember { name, ty: ty?, location, len })
-}
 
-/// Passes over one attribute.
-pub(crate) fn skip_form(cursor: &mut Cursor<'_>, form: Form, size: u8) -> Read<()> {
-    match form {
-        Form::Uleb | Form::UnitRefUleb | Form::ListIndex => cursor.uleb().map(drop),
-        Form::Sleb => cursor.sleb().map(drop),
-        Form::InlineStr => cursor.cstr().map(drop),
-        Form::Block1 => cursor.u8().and_then(|n| cursor.skip(usize::from(n))),
-        Form::Block2 => cursor.u16().and_then(|n| cursor.skip(usize::from(n))),
-        Form::Block4 => cursor.u32().and_then(|n| cursor.skip(n as usize)),
-        Form::BlockUleb | Form::Exprloc => {
-            let len = cursor.uleb()?;
-            cursor.skip(usize::try_from(len).unwrap_or(usize::MAX))
-        }
-        Form::StrIndex | Form::AddrIndex if size == 0 => cursor.uleb().map(drop),
-        Form::Indirect => {
-            Err(Fault { offset: cursor.pos, cause: "DW_FORM_indirect is not supported" })
-        }
-        Form::Present | Form::Implicit => Ok(()),
-        _ => cursor.skip(usize::from(size)),
-    }
-}
-
-impl Form {
-    /// Size in bytes where it does not depend on the bytes themselves.
-    fn fixed_size(self, size: u8) -> Option<usize> {
-        match self {
-            Form::Uint
-            | Form::UnitRef
-            | Form::SectionRef
-            | Form::ListOffset
-            | Form::Addr
-            | Form::Strp
-            | Form::LineStrp
-            | Form::Opaque => Some(usize::from(size)),
-            Form::StrIndex | Form::AddrIndex if size != 0 => Some(usize::from(size)),
-            Form::Present | Form::Implicit => Some(0),
-            _ => None,
+    fn role(&self, specs: &[Spec]) -> Role {
+        // A list of locations is not one fixed address.
+        let listed = |spec: &Spec| {
+            spec.slot == Some(Slot::Location)
+                && matches!(spec.kind, Form::ListOffset | Form::ListIndex)
+        };
+        match gimli::DwTag(self.tag) {
+            dw::DW_TAG_lexical_block | dw::DW_TAG_inlined_subroutine => Role::Block,
+            dw::DW_TAG_variable if specs.iter().any(listed) => Role::Passed,
+            dw::DW_TAG_variable if !self.has(Slot::Location) => Role::Passed,
+            dw::DW_TAG_formal_parameter
+            | dw::DW_TAG_unspecified_parameters
+            | dw::DW_TAG_call_site
+            | dw::DW_TAG_call_site_parameter
+            | dw::DW_TAG_GNU_call_site
+            | dw::DW_TAG_GNU_call_site_parameter
+            | dw::DW_TAG_label
+            | dw::DW_TAG_dwarf_procedure => Role::Passed,
+            _ => Role::Entry,
         }
     }
-}
-
-fn classify(form: u64, sizes: Sizes, at: usize) -> Read<(Form, u8)> {
-    let unknown = Fault { offset: at, cause: "an attribute of an unknown form" };
-    let form = gimli::DwForm(u16::try_from(form).map_err(|_| unknown)?);
-    Ok(match form {
-        dw::DW_FORM_addr => (Form::Addr, sizes.address),
-        dw::DW_FORM_addrx => (Form::AddrIndex, 0),
-        dw::DW_FORM_addrx1 => (Form::AddrIndex, 1),
-        dw::DW_FORM_addrx2 => (Form::AddrIndex, 2),
-        dw::DW_FORM_addrx3 => (Form::AddrIndex, 3),
-        dw::DW_FORM_addrx4 => (Form::AddrIndex, 4),
-        dw::DW_FORM_block1 => (Form::Block1, 0),
-        dw::DW_FORM_block2 => (Form::Block2, 0),
-        dw::DW_FORM_block4 => (Form::Block4, 0),
-        dw::DW_FORM_block => (Form::BlockUleb, 0),
-        dw::DW_FORM_exprloc => (Form::Exprloc, 0),
-        dw::DW_FORM_data1 | dw::DW_FORM_flag => (Form::Uint, 1),
-        dw::DW_FORM_data2 => (Form::Uint, 2),
-        dw::DW_FORM_data4 => (Form::Uint, 4),
-        dw::DW_FORM_data8 => (Form::Uint, 8),
-        dw::DW_FORM_data16 => (Form::Opaque, 16),
-        dw::DW_FORM_ref_sig8 => (Form::Opaque, 8),
-        dw::DW_FORM_udata => (Form::Uleb, 0),
-        dw::DW_FORM_sdata => (Form::Sleb, 0),
-        dw::DW_FORM_flag_present => (Form::Present, 0),
-        dw::DW_FORM_implicit_const => (Form::Implicit, 0),
-        dw::DW_FORM_string => (Form::InlineStr, 0),
-        dw::DW_FORM_strp => (Form::Strp, sizes.offset),
-        dw::DW_FORM_line_strp => (Form::LineStrp, sizes.offset),
-        dw::DW_FORM_strx => (Form::StrIndex, 0),
-        dw::DW_FORM_strx1 => (Form::StrIndex, 1),
-        dw::DW_FORM_strx2 => (Form::StrIndex, 2),
-        dw::DW_FORM_strx3 => (Form::StrIndex, 3),
-        dw::DW_FORM_strx4 => (Form::StrIndex, 4),
-        dw::DW_FORM_strp_sup | dw::DW_FORM_GNU_strp_alt | dw::DW_FORM_GNU_ref_alt => {
-            (Form::Opaque, sizes.offset)
-        }
-        dw::DW_FORM_ref_sup4 => (Form::Opaque, 4),
-        dw::DW_FORM_ref_sup8 => (Form::Opaque, 8),
-        dw::DW_FORM_ref1 => (Form::UnitRef, 1),
-        dw::DW_FORM_ref2 => (Form::UnitRef, 2),
-        dw::DW_FORM_ref4 => (Form::UnitRef, 4),
-        dw::DW_FORM_ref8 => (Form::UnitRef, 8),
-        dw::DW_FORM_ref_udata => (Form::UnitRefUleb, 0),
-        dw::DW_FORM_ref_addr if sizes.version < 3 => (Form::SectionRef, sizes.address),
-        dw::DW_FORM_ref_addr => (Form::SectionRef, sizes.offset),
-        dw::DW_FORM_sec_offset => (Form::ListOffset, sizes.offset),
-        dw::DW_FORM_loclistx | dw::DW_FORM_rnglistx => (Form::ListIndex, 0),
-        dw::DW_FORM_indirect => (Form::Indirect, 0),
-        _ => return Err(unknown),
-    })
 }
 
 fn slot_of(name: u64) -> Option<Slot> {
@@ -517,8 +438,6 @@ fn slot_of(name: u64) -> Option<Slot> {
         dw::DW_AT_loclists_base => Slot::LoclistsBase,
         dw::DW_AT_artificial => Slot::Artificial,
         dw::DW_AT_calling_convention => Slot::CallingConvention,
-        dw::DW_AT_alignment => Slot::Alignment,
-        dw::DW_AT_dwo_name | dw::DW_AT_GNU_dwo_name => Slot::DwoName,
         _ => return None,
     })
 }
@@ -531,7 +450,7 @@ fn wanted(tag: u16) -> u32 {
         | dw::DW_TAG_partial_unit
         | dw::DW_TAG_skeleton_unit
         | dw::DW_TAG_type_unit => {
-            &[Name, Language, Producer, LowPc, StrOffsetsBase, AddrBase, LoclistsBase, DwoName]
+            &[Name, Language, Producer, LowPc, StrOffsetsBase, AddrBase, LoclistsBase]
         }
         dw::DW_TAG_member | dw::DW_TAG_inheritance => &[
             Name,
@@ -577,10 +496,9 @@ fn wanted(tag: u16) -> u32 {
         | dw::DW_TAG_restrict_type
         | dw::DW_TAG_array_type
         | dw::DW_TAG_subroutine_type => &[Type],
-        dw::DW_TAG_structure_type | dw::DW_TAG_class_type => {
-            &[Name, Type, ByteSize, Declaration, Specification, GnuAnnotation, Alignment]
-        }
-        dw::DW_TAG_typedef
+        dw::DW_TAG_typedef => &[Name, Type, Specification, GnuAnnotation],
+        dw::DW_TAG_structure_type
+        | dw::DW_TAG_class_type
         | dw::DW_TAG_interface_type
         | dw::DW_TAG_union_type
         | dw::DW_TAG_enumeration_type => {

@@ -81,8 +81,6 @@ pub(crate) struct Var {
     pub offset: u32,
     /// Size in bytes.
     pub size: u32,
-    /// Its `btf_decl_tag`s in [`Cu::var_tags`].
-    pub tags: (u32, u32),
 }
 
 /// A `btf_decl_tag`.
@@ -110,7 +108,6 @@ pub(crate) struct Cu {
     pub params: Vec<Param>,
     pub func_tags: Vec<DeclTag>,
     pub vars: Vec<Var>,
-    pub var_tags: Vec<DeclTag>,
 }
 
 impl Cu {
@@ -124,16 +121,6 @@ impl Cu {
         self.params.clear();
         self.func_tags.clear();
         self.vars.clear();
-        self.var_tags.clear();
-    }
-
-    /// The types that functions, variables and tags refer to, some of them more than once.
-    pub fn kept_types(&self) -> impl Iterator<Item = LocalId> + '_ {
-        let params = self.params.iter().map(|param| param.ty);
-        let tags = self.type_tags.iter().map(|tag| tag.ty);
-        let vars = self.vars.iter().map(|var| var.ty);
-        let funcs = self.funcs.iter().map(|func| func.ret);
-        params.chain(tags).chain(vars).chain(funcs).chain([self.int])
     }
 
     pub fn params_of(&self, func: &Func) -> &[Param] {
@@ -142,10 +129,6 @@ impl Cu {
 
     pub fn tags_of(&self, func: &Func) -> &[DeclTag] {
         &self.func_tags[func.tags.0 as usize..func.tags.1 as usize]
-    }
-
-    pub fn tags_of_var(&self, var: &Var) -> &[DeclTag] {
-        &self.var_tags[var.tags.0 as usize..var.tags.1 as usize]
     }
 
     /// The record of a type.

@@ -146,7 +146,7 @@ impl<'d> Cursor<'d> {
     #[inline]
     pub fn cstr(&mut self) -> Read<&'d [u8]> {
         let rest = self.data.get(self.pos..).unwrap_or_default();
-        match rest.iter().position(|&b| b == 0) {
+        match memchr::memchr(0, rest) {
             Some(len) => {
                 self.pos += len + 1;
                 Ok(&rest[..len])

@@ -22,6 +22,8 @@ use crate::hash::mix;
 const SEED: u64 = 0x2d35_8dcc_aa6c_78a5;
 const STEP: u64 = 0x8bb8_4b93_962e_acc9;
 const NAME: u64 = 0x4b33_a62e_d433_d4a3;
+/// Steps from one factor to the next; odd, so that factors do not repeat.
+const NEXT: u64 = 0x9e37_79b9_7f4a_7c15;
 const FORWARD: u64 = 0x4d5a_2da5_1de1_aa47;
 const DEFINED: u64 = 0xaaaa_aaaa_5555_5559;
 
@@ -35,8 +37,15 @@ const MAX_DEPTH: u32 = 1000;
 /// The hashes of a unit's types, by number.
 #[derive(Debug, Default)]
 pub(crate) struct Digest {
+    /// Everything that a type says but what it refers to.
+    heads: Vec<u64>,
+    /// What the types refer to, one type behind the other, and where each begins. Arrays' indices are a
+    /// number behind the last type.
+    references: Vec<u32>,
+    starts: Vec<u32>,
+    /// The structures and unions that have names.
+    composites: Vec<u32>,
     outlines: Vec<u64>,
-    definitions: Vec<u64>,
     identities: Vec<u64>,
     contents: Vec<u64>,
 }
@@ -75,44 +84,59 @@ fn named(record: &[u32]) -> u64 {
 impl Digest {
     /// Makes the hashes of a unit.
     pub fn make(&mut self, cu: &Cu) -> Result<(), TooDeep> {
-        let count = cu.starts.len() + 1;
-        for hashes in
-            [&mut self.outlines, &mut self.definitions, &mut self.identities, &mut self.contents]
-        {
-            hashes.clear();
-            hashes.resize(count, 0);
+        self.heads(cu);
+        let Digest { heads, references, starts, composites, outlines, identities, contents } = self;
+        let graph = Graph { heads, references, starts };
+        let count = graph.heads.len() as u32;
+        graph.all(outlines)?;
+        for &id in composites.iter() {
+            identities[id as usize] = mix(graph.hash(id, outlines) ^ DEFINED, STEP) | 1;
         }
-        self.outlines[0] = VOID;
-        self.identities[0] = VOID;
-        for id in 1..count as u32 {
-            if self.outlines[id as usize] == 0 {
-                outline(cu, id, &mut self.outlines, MAX_DEPTH)?;
-            }
-        }
-        for id in 1..count as u32 {
-            let record = cu.record(id);
-            if is_named_composite(record) {
-                let definition = hash(record, &self.outlines);
-                self.definitions[id as usize] = definition;
-                self.identities[id as usize] = mix(definition ^ DEFINED, STEP) | 1;
-            } else if kind_of(record[1]) == kind::FWD {
-                self.identities[id as usize] = mix(self.outlines[id as usize] ^ FORWARD, STEP) | 1;
-            } else if is_leaf(record) {
-                self.identities[id as usize] = hash(record, &self.outlines) | 1;
-            }
-        }
-        for id in 1..count as u32 {
-            if self.identities[id as usize] == 0 {
-                outline(cu, id, &mut self.identities, MAX_DEPTH)?;
-            }
-        }
-        for id in 1..count as u32 {
-            let record = cu.record(id);
-            if is_named_composite(record) {
-                self.contents[id as usize] = hash(record, &self.identities) | 1;
-            }
+        graph.all(identities)?;
+        contents.clear();
+        contents.resize(count as usize, 0);
+        for &id in composites.iter() {
+            contents[id as usize] = graph.hash(id, identities) | 1;
         }
         Ok(())
+    }
+
+    /// Goes through the records, and sets the hashes that follow from a record alone.
+    fn heads(&mut self, cu: &Cu) {
+        let Digest { heads, references, starts, composites, outlines, identities, .. } = self;
+        let count = cu.starts.len() + 1;
+        heads.clear();
+        heads.push(0);
+        references.clear();
+        starts.clear();
+        starts.extend([0, 0]);
+        composites.clear();
+        for hashes in [&mut *outlines, &mut *identities] {
+            hashes.clear();
+            hashes.resize(count + 1, 0);
+            hashes[0] = VOID;
+            hashes[count] = INDEX_IDENTITY;
+        }
+        for id in 1..count {
+            let record = cu.record(id as u32);
+            let head = head(record);
+            heads.push(head);
+            let index = count as u32;
+            each_reference(record, |target| {
+                references.push(if target == INDEX { index } else { target });
+            });
+            starts.push(references.len() as u32);
+            if !is_leaf(record) {
+                continue;
+            }
+            let name = named(record) | 1;
+            outlines[id] = name;
+            match kind_of(record[1]) {
+                kind::STRUCT | kind::UNION => composites.push(id as u32),
+                kind::FWD => identities[id] = mix(name ^ FORWARD, STEP) | 1,
+                _ => identities[id] = head | 1,
+            }
+        }
     }
 
     /// The type's outline; for a structure with a name that of the name.
@@ -126,38 +150,72 @@ impl Digest {
         if id == INDEX { INDEX_IDENTITY } else { self.identities[id as usize] }
     }
 
+    /// Identity and contents in one, never 0.
+    #[inline]
+    pub fn full(&self, id: u32) -> u64 {
+        mix(self.identities[id as usize] ^ self.contents[id as usize].rotate_left(32), STEP) | 1
+    }
+
     /// Hash of a named structure with the identities of what its members refer to.
     pub fn contents(&self, id: u32) -> u64 {
         self.contents[id as usize]
     }
 }
 
-/// Fills in the hash of a type and of all that it refers to, if they are not there.
-fn outline(cu: &Cu, id: u32, hashes: &mut [u64], depth: u32) -> Result<(), TooDeep> {
+/// A unit's types as they refer to each other.
+struct Graph<'d> {
+    heads: &'d [u64],
+    references: &'d [u32],
+    starts: &'d [u32],
+}
+
+impl Graph<'_> {
+    /// Marks a type that is being hashed; no hash is even.
     const BUSY: u64 = 2;
-    if depth == 0 {
-        return Err(TooDeep);
+
+    fn references(&self, id: u32) -> &[u32] {
+        let (start, end) = (self.starts[id as usize], self.starts[id as usize + 1]);
+        &self.references[start as usize..end as usize]
     }
-    let record = cu.record(id);
-    if is_leaf(record) {
-        hashes[id as usize] = named(record) | 1;
-        return Ok(());
+
+    /// Fills in the hashes that are not there.
+    fn all(&self, hashes: &mut [u64]) -> Result<(), TooDeep> {
+        for id in 1..self.heads.len() as u32 {
+            if hashes[id as usize] == 0 {
+                self.one(id, hashes, MAX_DEPTH)?;
+            }
+        }
+        Ok(())
     }
-    hashes[id as usize] = BUSY;
-    let mut result = Ok(());
-    each_reference(record, |target| {
-        if target == INDEX || result.is_err() {
-            return;
+
+    /// Fills in the hash of a type and of all that it refers to.
+    fn one(&self, id: u32, hashes: &mut [u64], depth: u32) -> Result<(), TooDeep> {
+        for &target in self.references(id) {
+            match hashes[target as usize] {
+                0 if depth == 0 => return Err(TooDeep),
+                0 => {
+                    hashes[id as usize] = Self::BUSY;
+                    self.one(target, hashes, depth - 1)?;
+                }
+                Self::BUSY => return Err(TooDeep),
+                _ => {}
+            }
         }
-        match hashes[target as usize] {
-            0 => result = outline(cu, target, hashes, depth - 1),
-            BUSY => result = Err(TooDeep),
-            _ => {}
+        hashes[id as usize] = self.hash(id, hashes) | 1;
+        Ok(())
+    }
+
+    /// Hash of a type, with the hashes of what it refers to. The products do not wait for each other.
+    #[inline]
+    fn hash(&self, id: u32, hashes: &[u64]) -> u64 {
+        let mut state = self.heads[id as usize];
+        let mut step = STEP;
+        for &target in self.references(id) {
+            step = step.wrapping_add(NEXT);
+            state = state.wrapping_add(mix(hashes[target as usize] ^ SEED, step));
         }
-    });
-    result?;
-    hashes[id as usize] = hash(record, hashes) | 1;
-    Ok(())
+        mix(state ^ SEED, STEP)
+    }
 }
 
 /// Calls `each` with all references of a record in their order.
@@ -180,36 +238,29 @@ pub(crate) fn each_reference(record: &[u32], mut each: impl FnMut(u32)) {
     }
 }
 
-/// Hash of a record, with the hashes of what it refers to.
+/// Hash of all that a record says but what it refers to.
 #[inline]
-fn hash(record: &[u32], hashes: &[u64]) -> u64 {
-    let of = |id: u32| if id == INDEX { INDEX_IDENTITY } else { hashes[id as usize] };
+fn head(record: &[u32]) -> u64 {
     let pair = |a: u32, b: u32| u64::from(a) | u64::from(b) << 32;
     let mut state = mix(pair(record[0], record[1]) ^ SEED, STEP);
+    let mut step = STEP;
+    let mut add = |word: u64| {
+        step = step.wrapping_add(NEXT);
+        state = state.wrapping_add(mix(word ^ NAME, step));
+    };
     match kind_of(record[1]) {
         kind::STRUCT | kind::UNION => {
-            state = mix(state ^ u64::from(record[2]), STEP);
-            for member in record[3..].chunks_exact(3) {
-                // Two products that do not wait for each other.
-                let name = mix(pair(member[0], member[2]) ^ NAME, STEP);
-                state = mix(state ^ name, of(member[1]) ^ SEED);
-            }
+            add(u64::from(record[2]));
+            record[3..].chunks_exact(3).for_each(|member| add(pair(member[0], member[2])));
         }
-        kind::ARRAY => {
-            state = mix(state ^ u64::from(record[5]), of(record[3]) ^ SEED);
-        }
+        kind::ARRAY => add(u64::from(record[5])),
         kind::FUNC_PROTO => {
-            state = mix(state, of(record[2]) ^ SEED);
-            for param in record[3..].chunks_exact(2) {
-                state = mix(state ^ u64::from(param[0]) ^ STEP, of(param[1]) ^ SEED);
-            }
+            record[3..].chunks_exact(2).for_each(|param| add(u64::from(param[0])));
         }
         kind::INT | kind::FLOAT | kind::ENUM | kind::ENUM64 | kind::FWD => {
-            for &word in &record[2..] {
-                state = mix(state ^ u64::from(word) ^ NAME, STEP);
-            }
+            record[2..].iter().for_each(|&word| add(u64::from(word)));
         }
-        _ => state = mix(state, of(record[2]) ^ SEED),
+        _ => {}
     }
-    state
+    mix(state, STEP)
 }

@@ -29,12 +29,22 @@ pub(crate) struct Fixed(u64);
 
 impl Hasher for Fixed {
     fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.0 = mix(self.0 ^ u64::from_le_bytes(word), K1);
+        let (words, rest) = bytes.as_chunks::<8>();
+        for word in words {
+            self.0 = mix(self.0 ^ u64::from_le_bytes(*word), K1);
         }
-        self.0 = mix(self.0 ^ bytes.len() as u64, K0);
+        // The last bytes are read as a word that overlaps, where there is one.
+        let last =
+            match (bytes.last_chunk::<8>(), bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+                _ if rest.is_empty() => 0,
+                (Some(last), ..) => u64::from_le_bytes(*last),
+                (None, Some(first), Some(last)) => {
+                    u64::from(u32::from_le_bytes(*first)) << 32
+                        | u64::from(u32::from_le_bytes(*last))
+                }
+                _ => rest.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)),
+            };
+        self.0 = mix(self.0 ^ last ^ (bytes.len() as u64) << 56, K0);
     }
 
     fn finish(&self) -> u64 {

@@ -10,8 +10,9 @@
 use gimli::constants as dw;
 use image::consts;
 
-use crate::abbrev::{Form, Slot};
+use crate::abbrev::Slot;
 use crate::cursor::Cursor;
+use crate::form::Form;
 use crate::unit::{Unit, Values};
 
 /// How a machine passes parameters.

@@ -27,14 +27,13 @@
 //!
 //! Cost: two products a member and level for the hashes, one lookup a type. Memory: the pool.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-
-use rayon::prelude::*;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use crate::cu::{Cu, Func, INDEX, LocalId, kind, kind_of, name_positions};
 use crate::cursor::{Fault, Read};
 use crate::digest::{Digest, each_reference, is_leaf, is_named_composite};
-use crate::pool::{Contents, Met, Place, Pool, SHARDS};
+use crate::pool::{Contents, Met, Place, Pool, PoolId, SHARDS, pool_id};
 use crate::strings::FirstUse;
 use crate::units::{Found, Reader, Scratch};
 use crate::{Encoded, Error, Options};
@@ -98,14 +97,14 @@ struct Local {
     scratch: Scratch,
     cu: Cu,
     digest: Digest,
+    known: Known,
     /// Types to look up, and the same by the pool's parts.
     list: Vec<LocalId>,
     sorted: Vec<LocalId>,
+    /// By number: the pool's number.
+    pooled: Vec<PoolId>,
     /// Types of which something is new.
     met: Vec<(LocalId, Met, Contents)>,
-    /// Types that are known because what refers to them is.
-    covered: Vec<bool>,
-    stack: Vec<LocalId>,
     ranks: Vec<u32>,
     leaves: Vec<u64>,
     visited: Vec<u32>,
@@ -132,25 +131,8 @@ pub(crate) fn encode(
         first_use: FirstUse::new(),
         first_unit: (0..functions).map(|_| AtomicU32::new(u32::MAX)).collect(),
     };
-    let kept: Vec<Result<Option<Kept>, Failed>> = reader
-        .headers
-        .par_iter()
-        .enumerate()
-        .map_init(Local::default, |local, (unit, &header)| {
-            let read = reader.read(header, &mut local.scratch, &mut local.cu);
-            match read.map_err(Failed::Error)? {
-                Found::Unit => {}
-                Found::LeftOut => return Ok(None),
-                Found::Across => return Err(Failed::Doubt(Doubt::Across)),
-            }
-            gathering.add(unit as u32, local).map(Some).map_err(|trouble| match trouble {
-                Trouble::Doubt(doubt) => Failed::Doubt(doubt),
-                Trouble::Fault(fault) => Failed::Error(Error::in_unit(header.start, fault)),
-            })
-        })
-        .collect();
-    let mut units = Vec::with_capacity(kept.len());
-    for kept in kept {
+    let mut units = Vec::with_capacity(reader.headers.len());
+    for kept in gathering.all() {
         match kept {
             Ok(kept) => units.push(kept),
             Err(Failed::Doubt(doubt)) => return Ok(Outcome::InDoubt(doubt)),
@@ -164,37 +146,71 @@ pub(crate) fn encode(
 }
 
 impl Gathering<'_, '_> {
+    /// Reads all units, in their order up to the first that fails.
+    ///
+    /// Threads take the next batch of units each, so a thread sees units in increasing order, and what it
+    /// has met in the pool it need not look up again ([`Known`]).
+    fn all(&self) -> Vec<Result<Option<Kept>, Failed>> {
+        let batches = self.reader.batches(rayon::current_num_threads());
+        let next = AtomicUsize::new(0);
+        let done = Mutex::new(Vec::with_capacity(batches.len()));
+        rayon::scope(|scope| {
+            for _ in 0..rayon::current_num_threads() {
+                scope.spawn(|_| {
+                    let mut local = Local::default();
+                    while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let mut kept = Vec::with_capacity(batch.len());
+                        for unit in batch.clone() {
+                            kept.push(self.one(unit, &mut local));
+                            if kept.last().is_some_and(Result::is_err) {
+                                // All units before this one are done or being read.
+                                next.store(batches.len(), Ordering::Relaxed);
+                                break;
+                            }
+                        }
+                        self.reader.release(batch.clone());
+                        let mut done = done.lock().unwrap_or_else(|e| e.into_inner());
+                        done.push((batch.start, kept));
+                    }
+                });
+            }
+        });
+        let mut done = done.into_inner().unwrap_or_else(|e| e.into_inner());
+        done.sort_unstable_by_key(|&(start, _)| start);
+        done.into_iter().flat_map(|(_, kept)| kept).collect()
+    }
+
+    fn one(&self, unit: usize, local: &mut Local) -> Result<Option<Kept>, Failed> {
+        let header = self.reader.headers[unit];
+        let read = self.reader.read(header, &mut local.scratch, &mut local.cu);
+        match read.map_err(Failed::Error)? {
+            Found::Unit => {}
+            Found::LeftOut => return Ok(None),
+            Found::Across => return Err(Failed::Doubt(Doubt::Across)),
+        }
+        self.add(unit as u32, local).map(Some).map_err(|trouble| match trouble {
+            Trouble::Doubt(doubt) => Failed::Doubt(doubt),
+            Trouble::Fault(fault) => Failed::Error(Error::in_unit(header.start, fault)),
+        })
+    }
+
     fn add(&self, unit: u32, local: &mut Local) -> Result<Kept, Trouble> {
-        let Local { cu, digest, .. } = local;
+        let Local { cu, digest, known, list, pooled, .. } = local;
         let count = cu.starts.len() as u32;
         if count >= section::INT || cu.words.len() >= section::INT as usize {
             return Err(Trouble::Doubt(Doubt::TooLarge));
         }
         digest.make(cu).map_err(|_| Trouble::Doubt(Doubt::TooDeep))?;
         local.ranks.clear();
-        local.covered.clear();
-        local.covered.resize(count as usize + 1, false);
-        // What a structure refers to was met wherever the structure was met with these contents; so
-        // structures are looked up first, and what those that are known refer to need not be.
-        let named = |cu: &Cu, id: LocalId| is_named_composite(cu.record(id));
-        local.list.clear();
-        local.list.extend((1..=count).filter(|&id| named(&local.cu, id)));
-        self.look_up(unit, local)?;
-        local.list.clear();
-        let open = (1..=count).filter(|&id| !local.covered[id as usize] && !named(&local.cu, id));
-        local.list.extend(open);
-        self.look_up(unit, local)?;
-        // What is covered may not be there yet, if the unit that had it first is still being added.
-        let missing = |local: &Local, id: LocalId| {
-            id != 0 && self.pool.find(local.digest.identity(id) & self.pool.mask()).is_none()
-        };
-        local.list.clear();
-        local.list.extend(local.cu.kept_types());
-        local.list.sort_unstable();
-        local.list.dedup();
-        let mut list = std::mem::take(&mut local.list);
-        list.retain(|&id| missing(local, id));
-        local.list = list;
+        list.clear();
+        pooled.clear();
+        pooled.resize(count as usize + 1, 0);
+        for id in 1..=count {
+            match known.get(digest.full(id)) {
+                Some(at) => pooled[id as usize] = at,
+                None => list.push(id),
+            }
+        }
         self.look_up(unit, local)?;
         if self.pool.collided() {
             return Err(Trouble::Doubt(Doubt::Collision));
@@ -241,14 +257,13 @@ impl Gathering<'_, '_> {
 
     /// Looks up types in one part of the pool; what is not simply known is listed in [`Local::met`].
     fn look_up_in(&self, unit: u32, shard: usize, ids: &[LocalId], local: &mut Local) {
-        let Local { cu, digest, met, covered, stack, .. } = local;
+        let Local { cu, digest, met, known, pooled, .. } = local;
         let mask = self.pool.mask();
         let mut part = self.pool.lock(shard);
-        let before = met.len();
         for &id in ids {
             let record = cu.record(id);
             let contents = digest.contents(id);
-            let (found, contents) = part.add(
+            let (at, found, contents) = part.add(
                 digest.identity(id) & mask,
                 record,
                 contents,
@@ -256,20 +271,14 @@ impl Gathering<'_, '_> {
                 &self.pool.collided,
                 |out| each_reference(record, |target| out.push(digest.identity(target) & mask)),
             );
-            met.push((id, found, contents));
-        }
-        drop(part);
-        let mut kept = before;
-        for at in before..met.len() {
-            let (id, found, contents) = met[at];
+            let at = pool_id(at, shard);
+            pooled[id as usize] = at;
             if found == Met::Later && contents == Contents::Known {
-                cover(cu, id, covered, stack);
+                known.set(digest.full(id), at);
             } else {
-                met[kept] = met[at];
-                kept += 1;
+                met.push((id, found, contents));
             }
         }
-        met.truncate(kept);
     }
 
     /// Takes note of a type that is new in some way.
@@ -351,10 +360,10 @@ impl Gathering<'_, '_> {
 
     /// What is kept of the unit: functions and variables, with the pool's numbers.
     fn keep(&self, unit: u32, local: &mut Local) -> Kept {
-        let Local { cu, digest, .. } = local;
+        let Local { cu, pooled, .. } = local;
         let of = |id: LocalId| match id {
             0 => 0,
-            _ => self.pool.find(digest.identity(id) & self.pool.mask()).map_or(0, |id| id + 1),
+            id => pooled[id as usize] + 1,
         };
         let mut kept = Kept { count: cu.starts.len() as u32, ..Kept::default() };
         let out = &mut kept.cu;
@@ -395,13 +404,7 @@ impl Gathering<'_, '_> {
         }
         for var in &cu.vars {
             note(var.name, section::VARS);
-            let first = out.var_tags.len() as u32;
-            for tag in cu.tags_of_var(var) {
-                note(tag.value, section::VARS);
-                out.var_tags.push(*tag);
-            }
-            let tags = (first, out.var_tags.len() as u32);
-            out.vars.push(crate::cu::Var { ty: of(var.ty), tags, ..var.clone() });
+            out.vars.push(crate::cu::Var { ty: of(var.ty), ..var.clone() });
         }
         kept
     }
@@ -416,19 +419,35 @@ impl Gathering<'_, '_> {
     }
 }
 
-/// Marks what a type refers to, up to structures that have names.
-fn cover(cu: &Cu, id: LocalId, covered: &mut [bool], stack: &mut Vec<LocalId>) {
-    stack.push(id);
-    while let Some(id) = stack.pop() {
-        each_reference(cu.record(id), |target| {
-            if target == 0 || target == INDEX {
-                return;
-            }
-            let mark = &mut covered[target as usize];
-            if !std::mem::replace(mark, true) && !is_named_composite(cu.record(target)) {
-                stack.push(target);
-            }
-        });
+/// Types that a thread knows to be in the pool with all that is to be noted of them, at a place before
+/// any that the thread will come to: a small table in front of the pool. Nine of ten types are found here.
+struct Known {
+    entries: Vec<(u64, PoolId)>,
+}
+
+impl Known {
+    /// Half a megabyte, to stay in the second-level cache.
+    const BITS: u32 = 15;
+
+    fn at(key: u64) -> usize {
+        (key >> (64 - Self::BITS)) as usize
+    }
+
+    #[inline]
+    fn get(&self, key: u64) -> Option<PoolId> {
+        let (known, at) = self.entries[Self::at(key)];
+        (known == key).then_some(at)
+    }
+
+    fn set(&mut self, key: u64, at: PoolId) {
+        self.entries[Self::at(key)] = (key, at);
+    }
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        // No key is 0.
+        Known { entries: vec![(0, 0); 1 << Self::BITS] }
     }
 }
 

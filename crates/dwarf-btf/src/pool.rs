@@ -104,7 +104,7 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
-    /// Adds a type that was met at `place`. `children` lists the keys of what it refers to.
+    /// Adds a type that was met at `place`, and gives its index in this part. `children` lists the keys of what it refers to.
     pub fn add(
         &mut self,
         key: u64,
@@ -113,7 +113,7 @@ impl Shard {
         place: Place,
         collided: &AtomicBool,
         children: impl FnOnce(&mut Vec<u64>),
-    ) -> (Met, Contents) {
+    ) -> (u32, Met, Contents) {
         let check = check(record);
         let hash = key.rotate_left(32);
         if let Some(entry) = self.table.find_mut(hash, |entry| entry.key == key) {
@@ -128,7 +128,7 @@ impl Shard {
             } else {
                 Met::Later
             };
-            let unit = place.unit();
+            let (at, unit) = (entry.at, place.unit());
             let known = if entry.contents == contents {
                 &mut entry.contents_unit
             } else {
@@ -136,13 +136,13 @@ impl Shard {
                     hash_map::Entry::Occupied(entry) => entry.into_mut(),
                     hash_map::Entry::Vacant(entry) => {
                         entry.insert(unit);
-                        return (met, Contents::New);
+                        return (at, met, Contents::New);
                     }
                 }
             };
             let found = if *known < unit { Contents::Known } else { Contents::Later };
             *known = unit.min(*known);
-            return (met, found);
+            return (at, met, found);
         }
         let at = self.spans.len() as u32;
         self.spans.push((self.words.len() as u32, self.children.len() as u32));
@@ -150,7 +150,7 @@ impl Shard {
         children(&mut self.children);
         let entry = Entry { key, place, contents, contents_unit: place.unit(), at, check };
         self.table.insert_unique(hash, entry, |entry| entry.key.rotate_left(32));
-        (Met::New, Contents::New)
+        (at, Met::New, Contents::New)
     }
 
     /// The types by their number, when nothing is added any more.
@@ -209,14 +209,6 @@ impl Pool {
         }
     }
 
-    /// The type of a key that was added.
-    pub fn find(&self, key: u64) -> Option<PoolId> {
-        let index = Self::shard_of(key);
-        let shard = self.lock(index);
-        let found = shard.table.find(key.rotate_left(32), |entry| entry.key == key);
-        found.map(|entry| pool_id(entry.at, index))
-    }
-
     /// Notes that a structure refers to a structure or a forward declaration.
     pub fn link(&self, from: u64, to: &[u64]) {
         let mut shard = self.lock(Self::shard_of(from));
@@ -238,7 +230,8 @@ impl Pool {
     }
 }
 
-fn pool_id(at: u32, shard: usize) -> PoolId {
+/// The number of the type at that index of a part.
+pub(crate) fn pool_id(at: u32, shard: usize) -> PoolId {
     at << SHARD_BITS | shard as u32
 }
 

@@ -29,7 +29,8 @@ pub(crate) fn encode<'s>(
     };
     let mut all = All::new(reader, &base);
     let mut merged = reader.merged;
-    for batch in reader.headers.chunks(BATCH) {
+    for (first, batch) in reader.headers.chunks(BATCH).enumerate() {
+        let first = first * BATCH;
         if merged {
             break;
         }
@@ -40,6 +41,7 @@ pub(crate) fn encode<'s>(
                 Ok((reader.read(header, scratch, &mut cu)?, cu))
             })
             .collect();
+        reader.release(first..first + batch.len());
         for unit in read {
             match unit? {
                 (Found::Unit, cu) => all.add_unit(&cu)?,
@@ -213,9 +215,6 @@ impl<'r, 's> All<'r, 's> {
             let linkage = u32::from(var.external);
             let record = [var.name, info(kind::VAR, 0, false), place(var.ty), linkage];
             let id = self.add(&record);
-            for tag in cu.tags_of_var(var) {
-                decl_tag(self, tag.value, id, tag.component);
-            }
             self.section = var.section;
             self.percpu.push([id, var.offset, var.size]);
         }

@@ -16,8 +16,8 @@ use std::sync::{Mutex, OnceLock};
 
 use hashbrown::HashTable;
 
-use crate::abbrev::Form;
 use crate::cursor::{Cursor, Fault, Read};
+use crate::form::Form;
 use crate::hash::FixedState;
 use crate::unit::{Unit, Values};
 

@@ -2,8 +2,9 @@
 //!
 //! Source of facts: DWARF 5, section 7.5.1; DWARF 4 for its shorter header.
 
-use crate::abbrev::{Abbrev, Form, Op, SLOTS, Sizes, Slot, Table};
+use crate::abbrev::{Abbrev, Op, SLOTS, Slot, Table};
 use crate::cursor::{Cursor, Fault, Read};
+use crate::form::{Form, Sizes};
 use crate::sections::Sections;
 
 /// A unit's header.
@@ -60,7 +61,7 @@ fn header(info: &[u8], start: usize, big: bool) -> Read<Header> {
             refused = match kind {
                 1 | 3 => None,
                 4 | 5 => Some("split DWARF is not supported: its types are in .dwo files"),
-                2 | 6 => Some(crate::sections::TYPE_UNITS),
+                2 | 6 => Some("type units (-fdebug-types-section) are not supported"),
                 _ => Some("a unit of an unknown kind"),
             };
         }
@@ -163,7 +164,7 @@ pub(crate) struct Unit<'s, 't> {
     pub loclists_base: u64,
 }
 
-impl<'s> Unit<'s, '_> {
+impl<'s, 't> Unit<'s, 't> {
     /// A cursor at `offset` of `.debug_info` that ends with the unit.
     pub fn cursor(&self, offset: usize) -> Cursor<'s> {
         Cursor::new(&self.dwarf.info[..self.header.end], offset, self.dwarf.big)
@@ -171,12 +172,12 @@ impl<'s> Unit<'s, '_> {
 
     /// Reads the attributes that the entry's tag is read for.
     #[inline]
-    pub fn read(&self, abbrev: Abbrev, cursor: &mut Cursor<'s>, out: &mut Values) -> Read<()> {
+    pub fn read(&self, abbrev: &Abbrev, cursor: &mut Cursor<'s>, out: &mut Values) -> Read<()> {
         out.mask = 0;
         for op in self.table.program_of(abbrev) {
             match *op {
                 Op::Skip(n) => cursor.skip(usize::from(n))?,
-                Op::SkipForm(form, size) => crate::abbrev::skip_form(cursor, form, size)?,
+                Op::SkipForm(form, size) => crate::form::skip_form(cursor, form, size)?,
                 Op::Implicit(slot, index) => {
                     out.set(slot, Form::Implicit, self.table.constant(index) as u64);
                 }
@@ -224,14 +225,14 @@ impl<'s> Unit<'s, '_> {
                 0
             }
             Form::Implicit | Form::Indirect => {
-                crate::abbrev::skip_form(cursor, form, size)?;
+                crate::form::skip_form(cursor, form, size)?;
                 0
             }
         })
     }
 
     /// The entry at `offset`: its abbreviation, and a cursor at its attributes.
-    pub fn entry(&self, offset: usize) -> Read<(Abbrev, Cursor<'s>)> {
+    pub fn entry(&self, offset: usize) -> Read<(&'t Abbrev, Cursor<'s>)> {
         let mut cursor = self.cursor(offset);
         let code = cursor.uleb()?;
         Ok((self.table.get(code, offset)?, cursor))

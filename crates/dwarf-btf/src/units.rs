@@ -2,9 +2,10 @@
 
 use image::Elf;
 
-use crate::abbrev::{Form, Slot, Table};
+use crate::abbrev::{Slot, Table};
 use crate::cu::Cu;
 use crate::cursor::{Fault, Read};
+use crate::form::Form;
 use crate::funcs::{self, Context, Group};
 use crate::location::Registers;
 use crate::resolve::{self, Offsets};
@@ -78,6 +79,34 @@ impl<'s> Reader<'s> {
         Ok(reader)
     }
 
+    /// Units that are read one behind the other: as many as make up some hundred kilobytes, but no so
+    /// many that one of the threads ends long before the others.
+    pub fn batches(&self, threads: usize) -> Vec<std::ops::Range<usize>> {
+        const MOST: usize = 1 << 19;
+        let size = (self.sections.info.len() / (threads * 32)).min(MOST);
+        let mut batches = Vec::new();
+        let mut start = 0;
+        for (unit, header) in self.headers.iter().enumerate() {
+            if header.end - self.headers[start].start >= size {
+                batches.push(start..unit + 1);
+                start = unit + 1;
+            }
+        }
+        if start < self.headers.len() {
+            batches.push(start..self.headers.len());
+        }
+        batches
+    }
+
+    /// Tells that the bytes of these units are not read any more.
+    pub fn release(&self, units: std::ops::Range<usize>) {
+        let Some((release, offset)) = self.release else { return };
+        let units = &self.headers[units];
+        if let (Some(first), Some(last)) = (units.first(), units.last()) {
+            release(offset + first.start as u64..offset + last.end as u64);
+        }
+    }
+
     /// Reads one unit.
     pub fn read(&self, header: Header, scratch: &mut Scratch, cu: &mut Cu) -> Result<Found, Error> {
         cu.clear();
@@ -101,9 +130,6 @@ impl<'s> Reader<'s> {
             Ok(Found::Unit)
         })();
         scratch.table = table;
-        if let Some((release, start)) = self.release {
-            release(start + header.start as u64..start + header.end as u64);
-        }
         result.map_err(in_unit)
     }
 
@@ -178,7 +204,7 @@ impl<'s> Reader<'s> {
         unit.loclists_base = base(Slot::LoclistsBase).unwrap_or(unit.loclists_base);
         let language = values.number(Slot::Language);
         let tag = gimli::DwTag(abbrev.tag);
-        if tag == gimli::DW_TAG_skeleton_unit || values.has(Slot::DwoName) {
+        if tag == gimli::DW_TAG_skeleton_unit {
             let cause = "split DWARF is not supported: its types are in .dwo files";
             return Err(Fault { offset, cause });
         }
@@ -192,8 +218,7 @@ impl<'s> Reader<'s> {
             let producer = self.strings.get(producer);
             producer.windows(5).any(|window| window == b"clang")
         };
-        let rust = language == u64::from(gimli::DW_LANG_Rust.0);
-        Ok(Some(Root { children: cursor.pos, clang, rust }))
+        Ok(Some(Root { children: cursor.pos, clang }))
     }
 
     fn walk(
@@ -207,8 +232,6 @@ impl<'s> Reader<'s> {
             decl_tags: self.rules.decl_tags,
             type_tags: self.rules.type_tags,
             nested_arrays: self.rules.nested_arrays,
-            floats: self.rules.floats,
-            sorted_members: root.rust && self.rules.sorted_rust,
         };
         let mut cursor = unit.cursor(root.children);
         Walk::new(unit, &self.strings, names, dies, wanted).unit_children(&mut cursor)
@@ -263,7 +286,6 @@ struct Root {
     /// Offset of its first child.
     children: usize,
     clang: bool,
-    rust: bool,
 }
 
 /// What the kernel's own note says of link-time optimisation, if it has one.

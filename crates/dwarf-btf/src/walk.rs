@@ -17,10 +17,11 @@ mod types;
 
 use gimli::constants as dw;
 
-use crate::abbrev::{Abbrev, DW_TAG_GNU_ANNOTATION, DW_TAG_LLVM_ANNOTATION, Form, SLOTS, Slot};
+use crate::abbrev::{Abbrev, Role, SLOTS, Slot};
 use crate::cu::kind;
 use crate::cursor::{Cursor, Fault, Read};
-use crate::strings::{Code, Names, Strings};
+use crate::form::Form;
+use crate::strings::{Code, NUMBERED, Names, Strings};
 use crate::unit::{Unit, Values};
 
 use dies::EMPTY;
@@ -38,10 +39,6 @@ pub(crate) struct Wanted {
     pub type_tags: bool,
     /// An array of several dimensions is one of arrays (pahole 1.32).
     pub nested_arrays: bool,
-    /// A complex number is an error, not an integer.
-    pub floats: bool,
-    /// Members are put in the order of their offsets (Rust, pahole 1.25).
-    pub sorted_members: bool,
 }
 
 /// One walk.
@@ -55,13 +52,6 @@ pub(crate) struct Walk<'a, 's> {
     /// Whether names in `.debug_str` are known by their offsets.
     by_code: bool,
     depth: u32,
-}
-
-/// Where a function's children go: the function, and whether they are those of an inlined copy.
-#[derive(Clone, Copy)]
-struct Body {
-    func: Option<usize>,
-    inlined: bool,
 }
 
 impl<'a, 's> Walk<'a, 's> {
@@ -86,7 +76,7 @@ impl<'a, 's> Walk<'a, 's> {
 
     /// The next entry among siblings; `None` at their end.
     #[inline]
-    fn next(&self, cursor: &mut Cursor<'s>) -> Read<Option<(u32, Abbrev)>> {
+    fn next(&self, cursor: &mut Cursor<'s>) -> Read<Option<(u32, &'a Abbrev)>> {
         let offset = cursor.pos;
         if offset >= cursor.data.len() {
             return Ok(None);
@@ -106,7 +96,7 @@ impl<'a, 's> Walk<'a, 's> {
     }
 
     /// Passes over an entry whose code was read, with its children.
-    fn pass(&mut self, abbrev: Abbrev, cursor: &mut Cursor<'s>) -> Read<()> {
+    fn pass(&mut self, abbrev: &Abbrev, cursor: &mut Cursor<'s>) -> Read<()> {
         if abbrev.children
             && let Some(sibling) = self.unit.table.sibling(abbrev, cursor)
         {
@@ -135,8 +125,41 @@ impl<'a, 's> Walk<'a, 's> {
         Ok(())
     }
 
-    fn read(&mut self, abbrev: Abbrev, cursor: &mut Cursor<'s>) -> Read<()> {
+    fn read(&mut self, abbrev: &Abbrev, cursor: &mut Cursor<'s>) -> Read<()> {
         self.unit.read(abbrev, cursor, &mut self.values)
+    }
+
+    /// What an entry refers to, where nothing else is asked of it.
+    #[inline]
+    fn reference(&mut self, abbrev: &Abbrev, cursor: &mut Cursor<'s>) -> Read<u32> {
+        match abbrev.usual {
+            Some(usual) => Ok(self.unit_offset(usual.read(cursor)?.ty)),
+            None => {
+                self.read(abbrev, cursor)?;
+                Ok(self.values.reference(Slot::Type))
+            }
+        }
+    }
+
+    /// An entry's name, what it refers to and what it completes.
+    #[inline]
+    fn named_reference(
+        &mut self,
+        abbrev: &Abbrev,
+        cursor: &mut Cursor<'s>,
+    ) -> Read<(Code, u32, u32)> {
+        if let Some(usual) = abbrev.usual.filter(|_| self.by_code) {
+            let values = usual.read(cursor)?;
+            return Ok((offset_code(values.name), self.unit_offset(values.ty), 0));
+        }
+        self.read(abbrev, cursor)?;
+        let ty = self.values.reference(Slot::Type);
+        Ok((self.code(Slot::Name)?, ty, self.values.reference(Slot::Specification)))
+    }
+
+    #[inline(always)]
+    fn unit_offset(&self, offset: Option<u32>) -> u32 {
+        offset.map_or(0, |offset| (self.unit.header.start as u32).wrapping_add(offset))
     }
 
     #[inline]
@@ -156,15 +179,16 @@ impl<'a, 's> Walk<'a, 's> {
     }
 
     /// An entry at the top, in a namespace, or anywhere where it is treated as there.
-    fn entry(&mut self, offset: u32, abbrev: Abbrev, cursor: &mut Cursor<'s>) -> Read<()> {
+    fn entry(&mut self, offset: u32, abbrev: &Abbrev, cursor: &mut Cursor<'s>) -> Read<()> {
         match gimli::DwTag(abbrev.tag) {
             dw::DW_TAG_pointer_type => self.pointer(offset, abbrev, cursor),
             dw::DW_TAG_const_type => self.modifier(offset, abbrev, cursor, kind::CONST),
             dw::DW_TAG_volatile_type => self.modifier(offset, abbrev, cursor, kind::VOLATILE),
             dw::DW_TAG_restrict_type => self.modifier(offset, abbrev, cursor, kind::RESTRICT),
-            dw::DW_TAG_structure_type | dw::DW_TAG_class_type | dw::DW_TAG_union_type => {
-                self.composite(offset, abbrev, cursor)
-            }
+            dw::DW_TAG_structure_type
+            | dw::DW_TAG_class_type
+            | dw::DW_TAG_interface_type
+            | dw::DW_TAG_union_type => self.composite(offset, abbrev, cursor),
             dw::DW_TAG_typedef => self.typedef(offset, abbrev, cursor),
             dw::DW_TAG_array_type => self.array(offset, abbrev, cursor),
             dw::DW_TAG_subroutine_type => self.subroutine(offset, abbrev, cursor),
@@ -177,33 +201,11 @@ impl<'a, 's> Walk<'a, 's> {
             dw::DW_TAG_subprogram => self.subprogram(offset, abbrev, cursor),
             dw::DW_TAG_variable => self.variable(offset, abbrev, cursor),
             dw::DW_TAG_namespace => self.namespace(offset, abbrev, cursor),
-            _ => match self.refused(abbrev.tag) {
-                Some(cause) => Err(Fault { offset: offset as usize, cause }),
-                None => self.pass(abbrev, cursor),
-            },
+            _ => self.pass(abbrev, cursor),
         }
     }
 
-    /// Why a type of this tag cannot be encoded; pahole gives up on the whole file too.
-    #[cold]
-    fn refused(&self, tag: u16) -> Option<&'static str> {
-        Some(match gimli::DwTag(tag) {
-            // PARITY: pahole 1.24 does not know it, and lets what refers to it be `void`, but for members,
-            // which get the last type of the unit before.
-            dw::DW_TAG_atomic_type => "BTF has no kind for _Atomic (DW_TAG_atomic_type)",
-            dw::DW_TAG_reference_type | dw::DW_TAG_rvalue_reference_type => {
-                "BTF has no kind for references (DW_TAG_reference_type)"
-            }
-            dw::DW_TAG_ptr_to_member_type => {
-                "BTF has no kind for pointers to members (DW_TAG_ptr_to_member_type)"
-            }
-            dw::DW_TAG_string_type => "BTF has no kind for strings (DW_TAG_string_type)",
-            dw::DW_TAG_interface_type => "BTF has no kind for interfaces (DW_TAG_interface_type)",
-            _ => return None,
-        })
-    }
-
-    fn namespace(&mut self, offset: u32, abbrev: Abbrev, cursor: &mut Cursor<'s>) -> Read<()> {
+    fn namespace(&mut self, offset: u32, abbrev: &Abbrev, cursor: &mut Cursor<'s>) -> Read<()> {
         self.unit.table.skip(abbrev, cursor)?;
         if abbrev.children {
             self.enter(offset)?;
@@ -216,11 +218,11 @@ impl<'a, 's> Walk<'a, 's> {
     /// The value of an annotation of that name; any other entry is passed over.
     fn annotation(
         &mut self,
-        abbrev: Abbrev,
+        abbrev: &Abbrev,
         cursor: &mut Cursor<'s>,
         name: &[u8],
     ) -> Read<Option<Code>> {
-        if abbrev.tag != DW_TAG_LLVM_ANNOTATION && abbrev.tag != DW_TAG_GNU_ANNOTATION {
+        if !abbrev.is_annotation() {
             self.pass(abbrev, cursor)?;
             return Ok(None);
         }
@@ -247,32 +249,31 @@ impl<'a, 's> Walk<'a, 's> {
         Ok(at == expected)
     }
 
-    /// The `btf_decl_tag`s among the children of a member, parameter, typedef or variable.
-    fn child_tags(&mut self, cursor: &mut Cursor<'s>, owner: Owner, component: i32) -> Read<()> {
+    /// The `btf_decl_tag`s among the children of a member or typedef.
+    fn child_tags(&mut self, cursor: &mut Cursor<'s>, owner: usize, component: i32) -> Read<()> {
         while let Some((_, abbrev)) = self.next(cursor)? {
             if let Some(value) = self.annotation(abbrev, cursor, b"btf_decl_tag")? {
-                self.tag(owner, value, component);
+                self.type_tag(owner, value, component);
             }
         }
         Ok(())
     }
 
-    fn tag(&mut self, owner: Owner, value: Code, component: i32) {
-        if !self.wanted.decl_tags {
-            return;
-        }
-        match owner {
-            Owner::Type(index) => {
-                self.dies.type_tags.push(TagDie { owner: index as u32, value, component });
-            }
-            Owner::Func(Some(index)) => {
-                self.dies.func_tags.push(TagDie { owner: index as u32, value, component });
-            }
-            Owner::Func(None) => {}
+    /// Notes the tag of the type of that index.
+    fn type_tag(&mut self, owner: usize, value: Code, component: i32) {
+        if self.wanted.decl_tags {
+            self.dies.type_tags.push(TagDie { owner: owner as u32, value, component });
         }
     }
 
-    fn subprogram(&mut self, offset: u32, abbrev: Abbrev, cursor: &mut Cursor<'s>) -> Read<()> {
+    /// Notes the tag of the function of that index.
+    fn func_tag(&mut self, owner: usize, value: Code, component: i32) {
+        if self.wanted.decl_tags {
+            self.dies.func_tags.push(TagDie { owner: owner as u32, value, component });
+        }
+    }
+
+    fn subprogram(&mut self, offset: u32, abbrev: &Abbrev, cursor: &mut Cursor<'s>) -> Read<()> {
         self.read(abbrev, cursor)?;
         let name = self.code(Slot::Name)?;
         let low_pc = match self.values.get(Slot::LowPc) {
@@ -297,91 +298,103 @@ impl<'a, 's> Walk<'a, 's> {
             nocall: self.values.number(Slot::CallingConvention) == u64::from(dw::DW_CC_nocall.0),
         });
         if abbrev.children {
-            self.body(offset, Body { func: Some(index), inlined: false }, cursor)?;
+            self.body(offset, index, cursor)?;
         }
         self.dies.func_order.push(index as u32);
         Ok(())
     }
 
-    /// The children of a function, of a block in one, or of an inlined copy of one.
-    fn body(&mut self, offset: u32, body: Body, cursor: &mut Cursor<'s>) -> Read<()> {
+    /// The children of a function.
+    fn body(&mut self, offset: u32, func: usize, cursor: &mut Cursor<'s>) -> Read<()> {
         self.enter(offset)?;
         let mut component = 0;
         while let Some((offset, abbrev)) = self.next(cursor)? {
             match gimli::DwTag(abbrev.tag) {
-                dw::DW_TAG_variable => self.variable(offset, abbrev, cursor)?,
                 dw::DW_TAG_formal_parameter => {
-                    self.parameter(offset, abbrev, body, component, cursor)?;
+                    self.parameter(offset, abbrev, func, component, cursor)?;
                     component += 1;
                 }
-                dw::DW_TAG_lexical_block => {
-                    self.unit.table.skip(abbrev, cursor)?;
-                    if abbrev.children {
-                        self.body(offset, Body { func: None, inlined: false }, cursor)?;
-                    }
-                }
-                dw::DW_TAG_inlined_subroutine => {
-                    self.unit.table.skip(abbrev, cursor)?;
-                    if abbrev.children {
-                        self.body(offset, Body { func: None, inlined: true }, cursor)?;
-                    }
-                }
                 dw::DW_TAG_unspecified_parameters => {
-                    if let (Some(index), false) = (body.func, body.inlined) {
-                        self.dies.funcs[index].variadic = true;
-                    }
+                    self.dies.funcs[func].variadic = true;
                     self.pass(abbrev, cursor)?;
                 }
-                dw::DW_TAG_call_site
-                | dw::DW_TAG_call_site_parameter
-                | dw::DW_TAG_GNU_call_site
-                | dw::DW_TAG_GNU_call_site_parameter
-                | dw::DW_TAG_label
-                | dw::DW_TAG_dwarf_procedure => self.pass(abbrev, cursor)?,
-                _ if abbrev.tag == DW_TAG_LLVM_ANNOTATION
-                    || abbrev.tag == DW_TAG_GNU_ANNOTATION =>
-                {
+                _ if abbrev.is_annotation() => {
                     if let Some(value) = self.annotation(abbrev, cursor, b"btf_decl_tag")? {
-                        self.tag(Owner::Func(body.func), value, -1);
+                        self.func_tag(func, value, -1);
                     }
                 }
-                _ => self.entry(offset, abbrev, cursor)?,
+                _ => self.statement(offset, abbrev, cursor)?,
             }
         }
         self.depth -= 1;
         Ok(())
     }
 
+    /// An entry of a function that is none of its parameters. Blocks and inlined copies are gone through
+    /// to their ends in one loop: of what is in them types, static variables and functions matter.
+    fn statement(&mut self, offset: u32, abbrev: &'a Abbrev, cursor: &mut Cursor<'s>) -> Read<()> {
+        let (mut offset, mut abbrev) = (offset, abbrev);
+        let mut open = 0u32;
+        loop {
+            match abbrev.role {
+                Role::Passed => self.pass(abbrev, cursor)?,
+                Role::Block => {
+                    self.unit.table.skip(abbrev, cursor)?;
+                    if abbrev.children {
+                        open += 1;
+                        self.enter(offset)?;
+                    }
+                }
+                Role::Entry => self.entry(offset, abbrev, cursor)?,
+            }
+            while open > 0 {
+                match self.next(cursor)? {
+                    Some(next) => {
+                        (offset, abbrev) = next;
+                        break;
+                    }
+                    None => {
+                        open -= 1;
+                        self.depth -= 1;
+                    }
+                }
+            }
+            if open == 0 {
+                return Ok(());
+            }
+        }
+    }
+
     fn parameter(
         &mut self,
         offset: u32,
-        abbrev: Abbrev,
-        body: Body,
+        abbrev: &Abbrev,
+        func: usize,
         component: i32,
         cursor: &mut Cursor<'s>,
     ) -> Read<()> {
         self.unit.table.skip(abbrev, cursor)?;
-        if let Some(index) = body.func {
-            // A nested function's parameters come between: then the list is continued behind them.
-            let (first, end) = self.dies.funcs[index].params;
-            let now = self.dies.params.len() as u32;
-            if end != now {
-                self.dies.params.extend_from_within(first as usize..end as usize);
-                self.dies.funcs[index].params.0 = now;
+        // A nested function's parameters come between: then the list is continued behind them.
+        let (first, end) = self.dies.funcs[func].params;
+        let now = self.dies.params.len() as u32;
+        if end != now {
+            self.dies.params.extend_from_within(first as usize..end as usize);
+            self.dies.funcs[func].params.0 = now;
+        }
+        self.dies.params.push(offset);
+        self.dies.funcs[func].params.1 = self.dies.params.len() as u32;
+        if abbrev.children {
+            while let Some((_, abbrev)) = self.next(cursor)? {
+                if let Some(value) = self.annotation(abbrev, cursor, b"btf_decl_tag")? {
+                    self.func_tag(func, value, component);
+                }
             }
-            self.dies.params.push(offset);
-            self.dies.funcs[index].params.1 = self.dies.params.len() as u32;
-            if abbrev.children {
-                return self.child_tags(cursor, Owner::Func(body.func), component);
-            }
-        } else if abbrev.children {
-            return self.pass_children(cursor);
         }
         Ok(())
     }
 
     /// Only variables at a fixed address are kept; the rest of them is read when one is looked at.
-    fn variable(&mut self, offset: u32, abbrev: Abbrev, cursor: &mut Cursor<'s>) -> Read<()> {
+    fn variable(&mut self, offset: u32, abbrev: &Abbrev, cursor: &mut Cursor<'s>) -> Read<()> {
         if !abbrev.has(Slot::Location) {
             return self.pass(abbrev, cursor);
         }
@@ -413,10 +426,11 @@ impl<'a, 's> Walk<'a, 's> {
     }
 }
 
-#[derive(Clone, Copy)]
-enum Owner {
-    Type(usize),
-    Func(Option<usize>),
+/// The code of the name at that offset; 0 where there is none. The end of the section is checked when
+/// the name is looked up.
+#[inline(always)]
+fn offset_code(offset: Option<u32>) -> Code {
+    offset.map_or(0, |offset| offset.wrapping_add(1) & !NUMBERED)
 }
 
 const _: () = assert!(SLOTS <= 32);

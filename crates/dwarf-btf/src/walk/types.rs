@@ -5,11 +5,10 @@ use gimli::constants as dw;
 use super::dies::{
     EMPTY, EXTRA, FLAG_KFLAG, FLAG_TAGGED, FLAG_UNION, FLAG_VARIADIC, OldBitfield, TypeDie,
 };
-use super::{Owner, Walk};
-use crate::abbrev::{Abbrev, DW_TAG_GNU_ANNOTATION, DW_TAG_LLVM_ANNOTATION, Slot, UsualMember};
+use super::{Walk, offset_code};
+use crate::abbrev::{Abbrev, Slot, Usual};
 use crate::cu::kind;
 use crate::cursor::{Cursor, Fault, Read};
-use crate::strings::NUMBERED;
 
 /// More dimensions of an array are not looked at.
 const MAX_DIMENSIONS: usize = 64;
@@ -18,12 +17,11 @@ impl<'s> Walk<'_, 's> {
     pub(super) fn modifier(
         &mut self,
         offset: u32,
-        abbrev: Abbrev,
+        abbrev: &Abbrev,
         cursor: &mut Cursor<'s>,
         kind: u32,
     ) -> Read<()> {
-        self.read(abbrev, cursor)?;
-        let ty = self.values.reference(Slot::Type);
+        let ty = self.reference(abbrev, cursor)?;
         let index = self.push(TypeDie { offset, ty, kind: kind as u8, ..EMPTY });
         self.number(index);
         if abbrev.children { self.pass_children(cursor) } else { Ok(()) }
@@ -32,11 +30,10 @@ impl<'s> Walk<'_, 's> {
     pub(super) fn pointer(
         &mut self,
         offset: u32,
-        abbrev: Abbrev,
+        abbrev: &Abbrev,
         cursor: &mut Cursor<'s>,
     ) -> Read<()> {
-        self.read(abbrev, cursor)?;
-        let ty = self.values.reference(Slot::Type);
+        let ty = self.reference(abbrev, cursor)?;
         let index = self.push(TypeDie { offset, ty, kind: kind::PTR as u8, ..EMPTY });
         if abbrev.children {
             self.pointer_tags(index, cursor)?;
@@ -70,20 +67,13 @@ impl<'s> Walk<'_, 's> {
     pub(super) fn base(
         &mut self,
         offset: u32,
-        abbrev: Abbrev,
+        abbrev: &Abbrev,
         cursor: &mut Cursor<'s>,
     ) -> Read<()> {
         self.read(abbrev, cursor)?;
         let name = self.code(Slot::Name)?;
         let size = self.values.number(Slot::ByteSize) as u32;
         let encoding = self.values.number(Slot::Encoding) as u32;
-        let number = gimli::DwAte(encoding as u8);
-        if self.wanted.floats
-            && matches!(number, gimli::DW_ATE_complex_float | gimli::DW_ATE_imaginary_float)
-        {
-            let cause = "BTF has no kind for complex numbers (DW_ATE_complex_float)";
-            return Err(Fault { offset: offset as usize, cause });
-        }
         let kind = kind::INT as u8;
         let index = self.push(TypeDie { offset, name, size, ty: encoding, kind, ..EMPTY });
         self.number(index);
@@ -93,16 +83,14 @@ impl<'s> Walk<'_, 's> {
     pub(super) fn typedef(
         &mut self,
         offset: u32,
-        abbrev: Abbrev,
+        abbrev: &Abbrev,
         cursor: &mut Cursor<'s>,
     ) -> Read<()> {
-        self.read(abbrev, cursor)?;
-        let (name, ty) = (self.code(Slot::Name)?, self.values.reference(Slot::Type));
-        let specification = self.values.reference(Slot::Specification);
+        let (name, ty, specification) = self.named_reference(abbrev, cursor)?;
         let kind = kind::TYPEDEF as u8;
         let index = self.push(TypeDie { offset, name, ty, kind, specification, ..EMPTY });
         if abbrev.children {
-            self.child_tags(cursor, Owner::Type(index), -1)?;
+            self.child_tags(cursor, index, -1)?;
         }
         self.number(index);
         Ok(())
@@ -111,11 +99,10 @@ impl<'s> Walk<'_, 's> {
     pub(super) fn array(
         &mut self,
         offset: u32,
-        abbrev: Abbrev,
+        abbrev: &Abbrev,
         cursor: &mut Cursor<'s>,
     ) -> Read<()> {
-        self.read(abbrev, cursor)?;
-        let ty = self.values.reference(Slot::Type);
+        let ty = self.reference(abbrev, cursor)?;
         let index = self.push(TypeDie { offset, ty, size: 1, kind: kind::ARRAY as u8, ..EMPTY });
         if abbrev.children {
             let mut extents = [0; MAX_DIMENSIONS];
@@ -180,7 +167,7 @@ impl<'s> Walk<'_, 's> {
     pub(super) fn enumeration(
         &mut self,
         offset: u32,
-        abbrev: Abbrev,
+        abbrev: &Abbrev,
         cursor: &mut Cursor<'s>,
     ) -> Read<()> {
         self.read(abbrev, cursor)?;
@@ -221,11 +208,10 @@ impl<'s> Walk<'_, 's> {
     pub(super) fn subroutine(
         &mut self,
         offset: u32,
-        abbrev: Abbrev,
+        abbrev: &Abbrev,
         cursor: &mut Cursor<'s>,
     ) -> Read<()> {
-        self.read(abbrev, cursor)?;
-        let ty = self.values.reference(Slot::Type);
+        let ty = self.reference(abbrev, cursor)?;
         let index = self.push(TypeDie { offset, ty, kind: kind::FUNC_PROTO as u8, ..EMPTY });
         let base = self.dies.members.len();
         if abbrev.children {
@@ -233,9 +219,7 @@ impl<'s> Walk<'_, 's> {
             while let Some((offset, abbrev)) = self.next(cursor)? {
                 match gimli::DwTag(abbrev.tag) {
                     dw::DW_TAG_formal_parameter => {
-                        self.read(abbrev, cursor)?;
-                        let name = self.code(Slot::Name)?;
-                        let ty = self.values.reference(Slot::Type);
+                        let (name, ty, _) = self.named_reference(abbrev, cursor)?;
                         self.dies.members.extend([name, ty]);
                         if abbrev.children {
                             self.pass_children(cursor)?;
@@ -268,7 +252,7 @@ impl<'s> Walk<'_, 's> {
     pub(super) fn composite(
         &mut self,
         offset: u32,
-        abbrev: Abbrev,
+        abbrev: &Abbrev,
         cursor: &mut Cursor<'s>,
     ) -> Read<()> {
         self.read(abbrev, cursor)?;
@@ -289,9 +273,6 @@ impl<'s> Walk<'_, 's> {
             let base = self.dies.members.len();
             let bitfields = self.dies.old_bitfields.len();
             self.members(index, union, cursor)?;
-            if self.wanted.sorted_members {
-                self.sort_members(base);
-            }
             let shift = self.dies.words.len() as u32;
             for old in &mut self.dies.old_bitfields[bitfields..] {
                 if old.word & EXTRA != 0 {
@@ -303,13 +284,6 @@ impl<'s> Walk<'_, 's> {
         }
         self.number(index);
         Ok(())
-    }
-
-    /// Puts a structure's members, collected since `base`, in the order of their offsets in bytes.
-    fn sort_members(&mut self, base: usize) {
-        let (members, _) = self.dies.members[base..].as_chunks_mut::<3>();
-        // PARITY: pahole exchanges neighbours, which keeps the order of those at one place too.
-        members.sort_by_key(|member| member[2] / 8);
     }
 
     fn members(&mut self, index: usize, union: bool, cursor: &mut Cursor<'s>) -> Read<()> {
@@ -325,7 +299,7 @@ impl<'s> Walk<'_, 's> {
                         }
                     }
                     if abbrev.children {
-                        self.child_tags(cursor, Owner::Type(index), component)?;
+                        self.child_tags(cursor, index, component)?;
                     }
                     component += 1;
                 }
@@ -337,11 +311,9 @@ impl<'s> Walk<'_, 's> {
                 | dw::DW_TAG_variant_part
                 | dw::DW_TAG_template_type_parameter
                 | dw::DW_TAG_template_value_parameter => self.pass(abbrev, cursor)?,
-                _ if abbrev.tag == DW_TAG_LLVM_ANNOTATION
-                    || abbrev.tag == DW_TAG_GNU_ANNOTATION =>
-                {
+                _ if abbrev.is_annotation() => {
                     if let Some(value) = self.annotation(abbrev, cursor, b"btf_decl_tag")? {
-                        self.tag(Owner::Type(index), value, -1);
+                        self.type_tag(index, value, -1);
                     }
                 }
                 _ => self.entry(offset, abbrev, cursor)?,
@@ -379,30 +351,18 @@ impl<'s> Walk<'_, 's> {
         Ok(())
     }
 
-    /// A member as most are, read from known places.
+    /// A member as most are.
     #[inline]
     fn usual_member(
         &mut self,
         union: bool,
-        usual: UsualMember,
+        usual: Usual,
         offset: u32,
         cursor: &mut Cursor<'s>,
     ) -> Read<()> {
-        let (big, start) = (cursor.big, cursor.pos);
-        let bytes = cursor.bytes(usize::from(usual.len))?;
-        let word = |at: u16| {
-            let bytes = bytes.get(usize::from(at)..).and_then(|rest| rest.first_chunk::<4>());
-            let bytes = *bytes.ok_or(Fault { offset: start, cause: "a member is cut off" })?;
-            Ok(if big { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
-        };
-        let name =
-            usual.name.map_or(Ok(0), |at| word(at).map(|at| at.wrapping_add(1) & !NUMBERED))?;
-        let ty = (self.unit.header.start as u32).wrapping_add(word(usual.ty)?);
-        let bytes = match usual.location {
-            Some((at, size)) => Cursor::new(bytes, usize::from(at), big).uint(size)? as u32,
-            None => 0,
-        };
-        let bits = bytes.wrapping_mul(8);
+        let values = usual.read(cursor)?;
+        let (name, ty) = (offset_code(values.name), self.unit_offset(values.ty));
+        let bits = values.location.wrapping_mul(8);
         if union && bits != 0 {
             return Err(off_union(offset));
         }
