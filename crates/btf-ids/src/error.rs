@@ -87,7 +87,7 @@ pub enum Error {
     #[error("FAILED to distill base BTF: {0}")]
     Distill(#[from] btf::DistillError),
     /// More than BTF has room for, or than kfuncs may add.
-    #[error("the types are larger than BTF has room for, or kfuncs add more than 64 MiB to them")]
+    #[error("the types or their names are too large, or kfuncs add more than 64 MiB to them")]
     TooLarge,
     /// A kfunc is in two sets with different flags. The peer prints another line, which says no more.
     #[error(

@@ -1,10 +1,11 @@
-//! resolve_btfids: fills `.BTF_ids` of a linked kernel or module.
+//! resolve_btfids: fills `.BTF_ids` of a linked kernel or module, and makes the kernel's BTF of pahole's.
 //!
 //! What: C code names types and functions that BPF programs may use with `BTF_ID(kind, name)`. Each
 //! leaves four zero bytes in `.BTF_ids` and a local symbol that carries kind and name. After BTF has
 //! been made the bytes become the type's id, and the sets among them (`BTF_SET_START`,
 //! `BTF_KFUNCS_START`) get their count and are sorted for the kernel's binary search. [`resolve`]
-//! returns this as patches of the image.
+//! returns this as patches of the image. From Linux 7.0 on the tool also rewrites the types: [`kernel_btf`]
+//! returns the contents of the sections, and [`patch_from_file`] puts the ids into the final image.
 //!
 //! Why: the kernel's tool parses the BTF into its own tables, walks a tree by name for every type and
 //! writes through libelf. Here only the wanted names are hashed and the types are passed over once.
@@ -32,7 +33,7 @@ use image::{Elf, Patch};
 
 pub use collect::Target;
 pub use error::Error;
-pub use kernel::{KernelBtf, KernelOptions, kernel_btf};
+pub use kernel::{KernelBtf, KernelOptions, kernel_btf, kernel_btf_of};
 pub use warning::{Namesake, Warning};
 
 /// The section that holds the ids.

@@ -20,6 +20,16 @@ fn types() -> Vec<u8> {
     blob
 }
 
+/// The function `found` (1) with its prototype (2), as the newer form wants it.
+fn sound_types() -> Vec<u8> {
+    let mut blob = vec![0x9f, 0xeb, 1, 0];
+    for word in [24u32, 0, 24, 24, 7, 1, 12 << 24, 2, 0, 13 << 24, 0] {
+        blob.extend(word.to_le_bytes());
+    }
+    blob.extend(b"\0found\0");
+    blob
+}
+
 fn file(sections: &[(&str, &[u8])], symbols: &[(&str, u64)]) -> Vec<u8> {
     let (class, endian) = (Class::Elf64, Endianness::Little);
     let (file_type, flags, os_abi, abi_version) = (0, 0, 0, 0);
@@ -137,4 +147,65 @@ fn ids_can_be_put_in_place_from_a_file() {
     fs::write(&blob, [7; 8]).unwrap();
     assert_eq!(run(&options, &path), (Some(0), String::new()));
     assert_eq!(ids(&path), [7; 8]);
+}
+
+#[test]
+fn with_types_from_a_file_the_sections_are_written_beside_the_image() {
+    let dir = TempDir::new().unwrap();
+    let (path, blob) = (dir.path().join("vmlinux"), dir.path().join("vmlinux.BTF.1"));
+    let beside = |section: &str| dir.path().join(format!("vmlinux{section}"));
+    let image = file(&[(".BTF_ids", &[9; 8])], &SYMBOLS);
+    fs::write(&path, &image).unwrap();
+    fs::write(&blob, sound_types()).unwrap();
+    let options = ["--btf", blob.to_str().unwrap()];
+    // A warning is no failure in this form, whatever is asked for.
+    for more in [None, Some("--fatal_warnings"), Some("--distill_base")] {
+        let options: Vec<&str> = options.into_iter().chain(more).collect();
+        assert_eq!(run(&options, &path), (Some(0), WARNING.to_owned()));
+        assert_eq!(fs::read(&path).unwrap(), image);
+        assert_eq!(fs::read(beside(".BTF_ids")).unwrap(), [2, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(fs::read(beside(".BTF")).unwrap().len(), sound_types().len());
+        assert!(!beside(".BTF.base").exists());
+    }
+    let (_, traced) = run(&[&options[..], &["-v"]].concat(), &path);
+    let dumped = format!("Dumped 8 bytes of data to {}.BTF_ids\n", path.display());
+    assert!(traced.contains(&dumped), "{traced}");
+}
+
+#[test]
+fn a_module_gets_a_base_of_its_own_if_asked_to() {
+    let dir = TempDir::new().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    // A pointer to `void`: it needs nothing of the base.
+    let mut own = vec![0x9f, 0xeb, 1, 0];
+    for word in [24u32, 0, 12, 12, 0, 0, 2 << 24, 0] {
+        own.extend(word.to_le_bytes());
+    }
+    fs::write(path("base"), sound_types()).unwrap();
+    fs::write(path("own"), &own).unwrap();
+    fs::write(path("m.ko"), file(&[(".text", &[0; 4])], &[])).unwrap();
+    let (own, base) = (path("own"), path("base"));
+    let options = ["--btf", own.to_str().unwrap(), "-b", base.to_str().unwrap(), "--distill_base"];
+    assert_eq!(run(&options, &path("m.ko")), (Some(0), String::new()));
+    assert!(path("m.ko.BTF").exists() && path("m.ko.BTF.base").exists());
+    assert!(!path("m.ko.BTF_ids").exists());
+}
+
+#[test]
+fn a_failure_of_the_new_form_writes_nothing() {
+    let dir = TempDir::new().unwrap();
+    let (path, blob) = (dir.path().join("vmlinux"), dir.path().join("types"));
+    fs::write(&path, file(&[(".BTF_ids", &[9; 8])], &SYMBOLS)).unwrap();
+    let from = format!("FAILED: load BTF from {}: ", blob.display());
+    let mut dangling = sound_types();
+    dangling[32..36].copy_from_slice(&7u32.to_le_bytes());
+    for bad in [b"".to_vec(), b"no types at all".to_vec(), sound_types()[..40].to_vec(), dangling] {
+        fs::write(&blob, bad).unwrap();
+        let (code, text) = run(&["--btf", blob.to_str().unwrap()], &path);
+        assert!(code == Some(255) && text.starts_with(&from), "{text}");
+        assert_eq!(text.lines().count(), 1);
+        assert!(!dir.path().join("vmlinux.BTF").exists());
+    }
+    let (code, text) = run(&["--btf", "/nowhere/types"], &path);
+    assert!(code == Some(255) && text.starts_with("FAILED cannot open /nowhere/types: "), "{text}");
 }

@@ -4,8 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use btf::Btf;
-use btf_ids::{KernelBtf, KernelOptions, kernel_btf};
+use btf_ids::{KernelBtf, KernelOptions, kernel_btf_of};
 use image::Elf;
 use peer_tests::tool;
 use tempfile::TempDir;
@@ -66,7 +65,8 @@ pub(crate) fn theirs(input: &Input<'_>) -> Outcome {
 }
 
 pub(crate) fn ours(input: &Input<'_>) -> Outcome {
-    match make(input) {
+    let options = KernelOptions { distill_base: input.distill, trace: true, explain: false };
+    match kernel_btf_of(input.image, input.types, input.base, &options) {
         Ok(KernelBtf { btf, base, ids, trace, .. }) => {
             Outcome { btf: Some(btf), base, ids, lines: trace, failed: false }
         }
@@ -75,17 +75,6 @@ pub(crate) fn ours(input: &Input<'_>) -> Outcome {
             Outcome { btf: None, base: None, ids: None, lines, failed: true }
         }
     }
-}
-
-fn make(input: &Input<'_>) -> Result<KernelBtf, btf_ids::Error> {
-    let elf = Elf::parse(input.image)?;
-    let base = input.base.map(Btf::parse).transpose()?;
-    let types = match &base {
-        Some(base) => Btf::parse_split(input.types, base)?,
-        None => Btf::parse(input.types)?,
-    };
-    let options = KernelOptions { distill_base: input.distill, trace: true, explain: false };
-    kernel_btf(&elf, &types, &options)
 }
 
 /// Runs both and says where they differ. Of a failure only the first line that names it must agree, and of

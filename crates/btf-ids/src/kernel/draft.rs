@@ -9,9 +9,9 @@ use image::Endian;
 
 use crate::Error;
 
-/// The most that rewriting may add, in words of types: 64 MiB. A kernel adds some kilobytes. Functions
-/// without number that share one endless prototype would each get a copy of it.
-const MOST_ADDED: usize = 16 << 20;
+/// The most that rewriting may add, types and strings together: 64 MiB. A kernel adds some kilobytes.
+/// Functions without number that share one endless prototype would each get a copy of it.
+const MOST_ADDED: usize = 64 << 20;
 
 /// What is known of a blob's types while they change.
 #[derive(Debug)]
@@ -24,8 +24,8 @@ pub(crate) struct Draft<'d> {
     pub types: Types,
     /// Strings that were added.
     pub added: Vec<Vec<u8>>,
-    /// Words of the blob's own types.
-    own_words: usize,
+    /// Bytes that may still be added.
+    room: usize,
 }
 
 impl<'d> Draft<'d> {
@@ -48,8 +48,7 @@ impl<'d> Draft<'d> {
         let mut types = Types::default();
         append(&mut types, blob);
         types.check(&base).map_err(Error::Types)?;
-        let own_words = types.words.len();
-        let draft = Draft { blob, base, types, added: Vec::new(), own_words };
+        let draft = Draft { blob, base, types, added: Vec::new(), room: MOST_ADDED };
         draft.check_functions()?;
         Ok(draft)
     }
@@ -93,11 +92,15 @@ impl<'d> Draft<'d> {
     /// Adds a type and gives its id.
     pub fn push(&mut self, record: &[u32]) -> Result<u32, Error> {
         let id = self.next_id();
-        if self.types.words.len() - self.own_words + record.len() > MOST_ADDED {
-            return Err(Error::TooLarge);
-        }
+        self.take(4 * record.len())?;
         self.types.push(record);
         Ok(id)
+    }
+
+    /// Takes some of the room that is left.
+    fn take(&mut self, bytes: usize) -> Result<(), Error> {
+        self.room = self.room.checked_sub(bytes).ok_or(Error::TooLarge)?;
+        Ok(())
     }
 
     /// Number of the first added string.
@@ -110,6 +113,7 @@ impl<'d> Draft<'d> {
         if string.is_empty() {
             return Ok(0);
         }
+        self.take(string.len() + size_of::<Vec<u8>>())?;
         let number = self.first_added().checked_add(self.added.len() as u32);
         self.added.push(string.to_vec());
         number.ok_or(Error::TooLarge)

@@ -23,6 +23,8 @@ mod rewrite;
 mod sort;
 mod store;
 mod strings;
+#[cfg(test)]
+mod tests;
 
 use btf::{Btf, HeaderForm, StrOff};
 use btf_dedup::Types;
@@ -104,6 +106,25 @@ pub fn kernel_btf(
     };
     let made = ids(elf, wanted, &split, options, log)?;
     Ok(KernelBtf { btf, ..made })
+}
+
+/// [`kernel_btf`] from the bytes of the files: the image, its types, and for a module the kernel's.
+///
+/// # Errors
+/// As [`kernel_btf`]; an image or a blob that cannot be read.
+pub fn kernel_btf_of(
+    image: &[u8],
+    types: &[u8],
+    base: Option<&[u8]>,
+    options: &KernelOptions,
+) -> Result<KernelBtf, Error> {
+    let elf = Elf::parse(image)?;
+    let base = base.map(Btf::parse).transpose()?;
+    let types = match &base {
+        Some(base) => Btf::parse_split(types, base)?,
+        None => Btf::parse(types)?,
+    };
+    kernel_btf(&elf, &types, options)
 }
 
 fn distill(like: &Btf<'_>, whole: &[u8]) -> Result<btf::Distilled, Error> {

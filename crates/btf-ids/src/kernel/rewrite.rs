@@ -38,6 +38,8 @@ const FASTCALL_TAG: &[u8] = b"bpf_fastcall";
 
 /// Names of this length and more do not fit the peer's buffer (`KSYM_NAME_LEN`).
 const NAME_LEN: usize = 512;
+/// The longest chain of qualifiers that is followed; longer ones never end. The peer follows for ever.
+const QUALIFIERS: usize = 64;
 /// `component_idx` of a tag of the whole.
 const WHOLE: u32 = u32::MAX;
 
@@ -186,7 +188,7 @@ fn is_implicit(draft: &Draft<'_>, ty: u32) -> Result<bool, Error> {
 fn skip_qualifiers<'a>(draft: &'a Draft<'_>, ty: u32) -> Result<&'a [u32], Error> {
     let mut record = draft.record(ty);
     let qualifiers = [kind::CONST, kind::VOLATILE, kind::RESTRICT, kind::TYPE_TAG];
-    for _ in 0..draft.next_id() {
+    for _ in 0..QUALIFIERS {
         if !qualifiers.contains(&kind_of(record)) {
             return Ok(record);
         }

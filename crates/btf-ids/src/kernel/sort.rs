@@ -5,17 +5,8 @@ use btf_dedup::{Types, reference_positions};
 /// Sorts types whose first has the id `first`; `name` gives the string of a name.
 pub(crate) fn by_name<'s>(types: &Types, first: u32, name: impl Fn(u32) -> &'s [u8]) -> Types {
     let count = types.len();
-    let mut order: Vec<u32> = Vec::with_capacity(count);
-    let mut named: Vec<(u64, &[u8], u32)> = Vec::new();
-    for index in 0..count {
-        let string = name(types.record(index)[0]);
-        match string.is_empty() {
-            true => order.push(index as u32),
-            false => named.push((head(string), string, index as u32)),
-        }
-    }
-    named.sort_unstable();
-    order.extend(named.iter().map(|&(_, _, index)| index));
+    let names: Vec<u32> = (0..count).map(|index| types.record(index)[0]).collect();
+    let order = order(&names, name);
     let mut renumbered = vec![0; count];
     for (&index, id) in order.iter().zip(first..) {
         renumbered[index as usize] = id;
@@ -33,6 +24,32 @@ pub(crate) fn by_name<'s>(types: &Types, first: u32, name: impl Fn(u32) -> &'s [
         }
     }
     sorted
+}
+
+/// The indices of `names` in their order.
+///
+/// Each string is compared once, however many types have it; types are sorted by the rank of theirs.
+fn order<'s>(names: &[u32], name: impl Fn(u32) -> &'s [u8]) -> Vec<u32> {
+    let mut offsets = names.to_vec();
+    offsets.sort_unstable();
+    offsets.dedup();
+    let mut strings: Vec<(u64, &[u8], u32)> = (0u32..)
+        .zip(&offsets)
+        .map(|(index, &offset)| (head(name(offset)), name(offset), index))
+        .collect();
+    strings.sort_unstable();
+    let mut ranks = vec![0u64; offsets.len()];
+    let (mut rank, mut last): (u64, &[u8]) = (0, b"");
+    for (_, string, index) in strings {
+        rank += u64::from(string != last);
+        last = string;
+        ranks[index as usize] = rank;
+    }
+    let rank = |offset| offsets.binary_search(offset).map_or(0, |index| ranks[index]);
+    let mut order: Vec<u64> =
+        (0..).zip(names).map(|(index, offset)| rank(offset) << 32 | index).collect();
+    order.sort_unstable();
+    order.into_iter().map(|key| key as u32).collect()
 }
 
 /// The first bytes of a string as a number that compares as they do: names have no NUL.

@@ -12,6 +12,9 @@ use crate::Error;
 const UNSEEN: u32 = u32::MAX;
 /// The largest offset of a string that libbpf makes.
 const MAX_OFFSET: usize = 0x7fff_ffff;
+/// How many bytes of names are looked up for each byte of strings, and how many beyond: names may be the
+/// ends of others, so that few strings could hold names without end.
+const LOOKED_UP: (usize, usize) = (8, 64 << 20);
 
 /// Changes the names of all types into offsets in the base's strings or in those that it returns.
 ///
@@ -50,6 +53,8 @@ struct Table<'s> {
     bytes: Vec<u8>,
     /// Offset of the first own string.
     first: u32,
+    /// Bytes of names that may still be looked up.
+    left: usize,
 }
 
 impl<'s> Table<'s> {
@@ -59,6 +64,7 @@ impl<'s> Table<'s> {
             own: HashMap::new(),
             bytes: Vec::with_capacity(blob.string_section().len()),
             first: blob.first_string().0,
+            left: blob.string_section().len().saturating_mul(LOOKED_UP.0) + LOOKED_UP.1,
         };
         match blob.base() {
             Some(base) => table.index(base),
@@ -85,6 +91,7 @@ impl<'s> Table<'s> {
     }
 
     fn place(&mut self, string: &'s [u8]) -> Result<u32, Error> {
+        self.left = self.left.checked_sub(string.len()).ok_or(Error::TooLarge)?;
         if let Some(&offset) = self.base.get(string).or_else(|| self.own.get(string)) {
             return Ok(offset);
         }
