@@ -2,21 +2,19 @@
 //!
 //! The words that kernels pass are read by [`dwarf_btf::Flags`], which refuses any other by name; options
 //! of our own are taken out before. The blob goes into a file of its own or into the image, as a new or
-//! replaced section.
+//! replaced section (`encode`, `attach`); files get their names when they are whole (`output`).
 
 mod attach;
+mod encode;
+mod output;
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use btf::{Btf, HeaderForm};
 use clap::Parser;
-use dwarf_btf::{Encoded, Flags, Options, PaholeVersion};
-use image::Elf;
-use memmap2::Mmap;
+use dwarf_btf::{Flags, PaholeVersion};
 
 const HELP: &str = "\
 What kernels pass to pahole, with its meaning there:
@@ -106,14 +104,10 @@ pub fn run(args: &Args, called: Option<String>) -> anyhow::Result<ExitCode> {
     }
     flags.options.explain = own.explain;
     flags.options.exact_dedup = own.exact_dedup;
-    let base = flags.base.as_deref().map(read_base).transpose()?;
-    let options = Options { base: base.as_deref(), ..flags.options.clone() };
-    let threads = flags.jobs.map_or(0, |jobs| jobs.get());
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
-    for file in &flags.files {
-        pool.install(|| one(&flags, file, &options)).with_context(|| file.display().to_string())?;
+    if flags.detached.is_some() && flags.files.len() > 1 {
+        bail!("--btf_encode_detached: one file for the BTF of {} files", flags.files.len());
     }
-    Ok(ExitCode::SUCCESS)
+    encode::all(&flags)
 }
 
 /// Takes our own options out of the words; the rest is pahole's.
@@ -168,63 +162,4 @@ fn print(what: Print, version: PaholeVersion) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The blob of a base: a plain one, or that of an image.
-fn read_base(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let read = || {
-        let data = map(path)?;
-        if !data.starts_with(b"\x7fELF") {
-            return Ok(data.to_vec());
-        }
-        let elf = Elf::parse(&data)?;
-        let (_, section) = elf.section(".BTF").context(".BTF: the file has no BTF")?;
-        anyhow::Ok(elf.bytes(section)?.to_vec())
-    };
-    read().with_context(|| path.display().to_string())
-}
-
-fn map(path: &Path) -> anyhow::Result<Mmap> {
-    Ok(pipeline::map_open(&File::open(path)?)?)
-}
-
-fn one(flags: &Flags, path: &Path, options: &Options<'_>) -> anyhow::Result<()> {
-    let data = map(path)?;
-    let elf = Elf::parse(&data)?;
-    let release = |range: std::ops::Range<u64>| release(&data, range);
-    let options = Options { release: Some(&release), ..options.clone() };
-    let Encoded { btf, report } = dwarf_btf::encode(&elf, &options)?;
-    for (function, reason) in &report.left_out {
-        eprintln!("{function}: left out, since {reason}");
-    }
-    if btf.is_empty() {
-        return Ok(());
-    }
-    if let Some(out) = &flags.detached {
-        return fs::write(out, &btf).with_context(|| out.display().to_string());
-    }
-    let mut sections = vec![(".BTF", btf)];
-    if let Some(base) = options.base.filter(|_| flags.distilled_base) {
-        let base = Btf::parse(base)?;
-        let split = Btf::parse_split(&sections[0].1, &base)?;
-        let distilled = btf::distill(&split, HeaderForm::default())?;
-        sections = vec![(".BTF", distilled.split), (".BTF.base", distilled.base)];
-    }
-    let image = attach::attach(&elf, &sections)?;
-    drop(elf);
-    drop(data);
-    fs::write(path, image).context("cannot be written")
-}
-
-/// Gives the pages of a part of the file that is not read any more back.
-fn release(data: &Mmap, range: std::ops::Range<u64>) {
-    const PAGE: usize = 4096;
-    // Pages that others read too may be among them: they come back from the page cache.
-    let start = range.start as usize / PAGE * PAGE;
-    let end = range.end as usize / PAGE * PAGE;
-    if start < end && end <= data.len() {
-        // SAFETY: the map is of a file and is not written to, so the pages read the same again.
-        let advice = memmap2::UncheckedAdvice::DontNeed;
-        let _ = unsafe { data.unchecked_advise_range(advice, start, end - start) };
-    }
 }

@@ -7,28 +7,38 @@
 use anyhow::{Context, bail};
 use image::{Class, Elf, Endianness};
 
+/// What is to be written in the place of an image's first bytes, and behind its last ones.
+#[derive(Debug)]
+pub struct Attached {
+    /// The file header.
+    pub head: Vec<u8>,
+    /// Contents, names and section headers.
+    pub tail: Vec<u8>,
+}
+
 /// The image with these sections, by name and contents.
-pub fn attach(elf: &Elf<'_>, sections: &[(&str, Vec<u8>)]) -> anyhow::Result<Vec<u8>> {
-    let mut out = elf.data().to_vec();
+pub fn attach(elf: &Elf<'_>, sections: &[(&str, Vec<u8>)]) -> anyhow::Result<Attached> {
+    let data = elf.data();
     let format = Format { wide: elf.class() == Class::Elf64, big: elf.endian() == Endianness::Big };
     let count = elf.sections().len();
     if count == 0 || count + sections.len() >= 0xff00 {
         bail!("a file of {count} sections cannot be given more");
     }
-    let names_at = format.get(&out, format.at(50, 62), 2)? as usize;
+    let names_at = format.get(data, format.at(50, 62), 2)? as usize;
     let names = elf.sections().get(names_at).context("the file has no section names")?;
     let mut names = elf.bytes(names)?.to_vec();
 
     let mut headers = Vec::new();
     let size = format.at(40, 64);
-    let table = format.get(&out, format.at(32, 40), format.at(4, 8))? as usize;
+    let table = format.get(data, format.at(32, 40), format.at(4, 8))? as usize;
     for index in 0..count {
         let at = table + index * size;
-        headers.push(out.get(at..at + size).context("the section headers are cut off")?.to_vec());
+        headers.push(data.get(at..at + size).context("the section headers are cut off")?.to_vec());
     }
+    let mut tail = Vec::new();
     for (name, contents) in sections {
-        let offset = pad(&mut out, 8);
-        out.extend_from_slice(contents);
+        let offset = pad(data.len(), &mut tail, 8);
+        tail.extend_from_slice(contents);
         let index = match elf.section(name) {
             Some((index, _)) => index as usize,
             None => {
@@ -44,19 +54,22 @@ pub fn attach(elf: &Elf<'_>, sections: &[(&str, Vec<u8>)]) -> anyhow::Result<Vec
         };
         format.place(&mut headers[index], offset, contents.len());
     }
-    let offset = pad(&mut out, 1);
-    out.extend_from_slice(&names);
+    let offset = pad(data.len(), &mut tail, 1);
+    tail.extend(names.iter());
     format.place(&mut headers[names_at], offset, names.len());
-    let table = pad(&mut out, 8);
-    headers.iter().for_each(|header| out.extend_from_slice(header));
-    format.put(&mut out, format.at(32, 40), format.at(4, 8), table as u64);
-    format.put(&mut out, format.at(48, 60), 2, headers.len() as u64);
-    Ok(out)
+    let table = pad(data.len(), &mut tail, 8);
+    headers.iter().for_each(|header| tail.extend_from_slice(header));
+    let mut head = data.get(..format.at(52, 64)).context("the file header is cut off")?.to_vec();
+    format.put(&mut head, format.at(32, 40), format.at(4, 8), table as u64);
+    format.put(&mut head, format.at(48, 60), 2, headers.len() as u64);
+    Ok(Attached { head, tail })
 }
 
-fn pad(out: &mut Vec<u8>, align: usize) -> usize {
-    out.resize(out.len().next_multiple_of(align), 0);
-    out.len()
+/// Pads what stands behind `before` bytes, and returns the offset in the file that it ends at.
+fn pad(before: usize, tail: &mut Vec<u8>, align: usize) -> usize {
+    let end = (before + tail.len()).next_multiple_of(align);
+    tail.resize(end - before, 0);
+    end
 }
 
 /// How numbers stand in the file.

@@ -1,0 +1,118 @@
+//! The files of a call: read, encoded, written.
+//!
+//! A call may name many modules. Their base is read and checked once; the modules are encoded at the same
+//! time on the pool that also reads the units of each, and are written as they are done, so that no more
+//! of them are in memory than there are threads.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use btf::{Btf, HeaderForm};
+use dwarf_btf::{Encoded, Flags, Options};
+use image::Elf;
+use memmap2::Mmap;
+use pipeline::say;
+use rayon::prelude::*;
+
+use super::{attach, output};
+
+/// What a file gave: the functions that are left out, and why.
+type Done = anyhow::Result<Vec<(String, &'static str)>>;
+
+/// Encodes all files. One that fails does not keep the others from being done.
+pub fn all(flags: &Flags) -> anyhow::Result<ExitCode> {
+    let base_bytes = flags.base.as_deref().map(read_base).transpose()?;
+    let base = match (&flags.base, &base_bytes) {
+        (Some(path), Some(bytes)) => {
+            let named = || format!("{}: .BTF", path.display());
+            Some(Btf::parse(bytes).with_context(named)?)
+        }
+        _ => None,
+    };
+    let options = Options { base: base_bytes.as_deref(), ..flags.options.clone() };
+    let threads = flags.jobs.map_or(0, |jobs| jobs.get());
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+    let one = |file: &std::path::PathBuf| {
+        one(flags, file, &options, base.as_ref()).with_context(|| file.display().to_string())
+    };
+    let done: Vec<Done> = pool.install(|| flags.files.par_iter().map(one).collect());
+    let mut status = ExitCode::SUCCESS;
+    for (file, done) in flags.files.iter().zip(done) {
+        match done {
+            Ok(left_out) => {
+                let several = flags.files.len() > 1;
+                let file = if several { format!("{}: ", file.display()) } else { String::new() };
+                for (function, reason) in left_out {
+                    say::remark(format_args!("{file}{function}: left out, since {reason}"));
+                }
+            }
+            Err(error) => {
+                say::remark(format_args!("vmlinker: {error:#}"));
+                status = ExitCode::FAILURE;
+            }
+        }
+    }
+    Ok(status)
+}
+
+/// The blob of a base: a plain one, or that of an image.
+fn read_base(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let read = || {
+        let data = map(path)?;
+        if !data.starts_with(b"\x7fELF") {
+            return Ok(data.to_vec());
+        }
+        let elf = Elf::parse(&data)?;
+        let (_, section) = elf.section(".BTF").context(".BTF: the file has no BTF")?;
+        anyhow::Ok(elf.bytes(section)?.to_vec())
+    };
+    read().with_context(|| path.display().to_string())
+}
+
+fn map(path: &Path) -> anyhow::Result<Mmap> {
+    Ok(pipeline::map_open(&File::open(path)?)?)
+}
+
+fn one(flags: &Flags, path: &Path, options: &Options<'_>, base: Option<&Btf<'_>>) -> Done {
+    let data = map(path)?;
+    let elf = Elf::parse(&data)?;
+    if base.is_some_and(|base| base.endian() != elf.endian()) {
+        bail!("its byte order is not that of the base");
+    }
+    let release = |range: std::ops::Range<u64>| release(&data, range);
+    let options = Options { release: Some(&release), ..options.clone() };
+    let Encoded { btf, report } = dwarf_btf::encode(&elf, &options)?;
+    if btf.is_empty() {
+        return Ok(report.left_out);
+    }
+    if let Some(out) = &flags.detached {
+        output::replace(out, &[&btf]).with_context(|| out.display().to_string())?;
+        return Ok(report.left_out);
+    }
+    let mut sections = vec![(".BTF", btf)];
+    if let Some(base) = base.filter(|_| flags.distilled_base) {
+        let split = Btf::parse_split(&sections[0].1, base)?;
+        let distilled = btf::distill(&split, HeaderForm::default())?;
+        sections = vec![(".BTF", distilled.split), (".BTF.base", distilled.base)];
+    }
+    let attached = attach::attach(&elf, &sections)?;
+    let rest = &data[attached.head.len()..];
+    let parts = [&attached.head[..], rest, &attached.tail[..]];
+    output::replace(path, &parts).context("cannot be written")?;
+    Ok(report.left_out)
+}
+
+/// Gives the pages of a part of the file that is not read any more back.
+fn release(data: &Mmap, range: std::ops::Range<u64>) {
+    const PAGE: usize = 4096;
+    // Pages that others read too may be among them: they come back from the page cache.
+    let start = range.start as usize / PAGE * PAGE;
+    let end = range.end as usize / PAGE * PAGE;
+    if start < end && end <= data.len() {
+        // SAFETY: the map is of a file and is not written to, so the pages read the same again.
+        let advice = memmap2::UncheckedAdvice::DontNeed;
+        let _ = unsafe { data.unchecked_advise_range(advice, start, end - start) };
+    }
+}
