@@ -150,6 +150,12 @@ impl Digest {
         if id == INDEX { INDEX_IDENTITY } else { self.identities[id as usize] }
     }
 
+    /// What the type refers to, in the record's order; [`INDEX`] is a number behind the last type.
+    pub fn references(&self, id: u32) -> &[u32] {
+        let (start, end) = (self.starts[id as usize], self.starts[id as usize + 1]);
+        &self.references[start as usize..end as usize]
+    }
+
     /// Identity and contents in one, never 0.
     #[inline]
     pub fn full(&self, id: u32) -> u64 {

@@ -1,211 +1,26 @@
 //! From the pool to the blob.
 //!
-//! 1. Every forward declaration is decided on: it is what the one structure of its name is, or, where a
-//!    name has several definitions, the one that it met.
+//! 1. Every forward declaration is decided on ([`crate::graph`]).
 //! 2. Types that refer to others are put together by contents, from what they refer to upwards: a pointer
 //!    to a forward declaration becomes one with the pointer to the structure.
 //! 3. Functions and variables are added, unit by unit.
 //! 4. What is left is sorted by where it was met first, numbered and written.
 
-use hashbrown::{HashMap, HashSet, HashTable};
+use hashbrown::HashTable;
 use image::Elf;
+use rayon::prelude::*;
 
-use crate::cu::{DeclTag, Func, info, kind, kind_of, name_positions};
-use crate::cursor::Fault;
-use crate::digest::{INDEX_IDENTITY, VOID, is_named_composite};
-use crate::hash::{self, FixedState};
+use crate::cu::{DeclTag, Func, INDEX, info, kind, kind_of};
+use crate::digest::is_named_composite;
+use crate::graph::{Graph, Map, forwards};
+use crate::hash;
 use crate::merge::{Doubt, Gathering, Kept, Outcome, section};
 use crate::output::{StringTable, write};
-use crate::pool::{Node, Place, PoolId, Shard, parts};
+use crate::pool::Place;
 use crate::saved::{SavedFunctions, Stream, TagNames, decl_tag};
-use crate::strings::{FirstUse, StrId, Strings};
+use crate::strings::FirstUse;
 use crate::units::Reader;
 use crate::{Encoded, Error, Options, Report};
-
-type Map<K, V> = HashMap<K, V, FixedState>;
-
-/// The pool's types as one list.
-struct Graph {
-    shards: Vec<Shard>,
-    nodes: Vec<Node>,
-    /// By index: the shard.
-    shard: Vec<u8>,
-    /// Where each shard's types begin in the list.
-    starts: Vec<u32>,
-    by_key: Map<u64, u32>,
-    len: u32,
-}
-
-impl Graph {
-    fn new(mut shards: Vec<Shard>, strings: &Strings<'_>) -> Result<Self, Fault> {
-        let mut starts = Vec::with_capacity(shards.len());
-        let (mut nodes, mut shard_of) = (Vec::new(), Vec::new());
-        for (index, shard) in shards.iter_mut().enumerate() {
-            starts.push(nodes.len() as u32);
-            let from = nodes.len();
-            nodes.extend(shard.nodes());
-            shard_of.resize(nodes.len(), index as u8);
-            // Codes become numbers of strings.
-            for node in &nodes[from..] {
-                let record = &mut shard.words[node.words.0 as usize..node.words.1 as usize];
-                for at in name_positions(record) {
-                    record[at] = strings.of_code(record[at])?;
-                }
-            }
-        }
-        let len = nodes.len() as u32;
-        let mut by_key = Map::with_capacity_and_hasher(nodes.len(), FixedState);
-        by_key.extend(nodes.iter().enumerate().map(|(index, node)| (node.key, index as u32)));
-        Ok(Graph { shards, nodes, shard: shard_of, starts, by_key, len })
-    }
-
-    /// The list's index of a type by the pool's number.
-    fn index(&self, id: PoolId) -> u32 {
-        let (shard, at) = parts(id);
-        self.starts[shard] + at as u32
-    }
-
-    fn record(&self, index: u32) -> &[u32] {
-        let (start, end) = self.nodes[index as usize].words;
-        &self.shards[usize::from(self.shard[index as usize])].words[start as usize..end as usize]
-    }
-
-    fn children(&self, index: u32) -> &[u64] {
-        let (start, end) = self.nodes[index as usize].children;
-        let shard = &self.shards[usize::from(self.shard[index as usize])];
-        &shard.children[start as usize..end as usize]
-    }
-
-    fn place(&self, index: u32) -> Place {
-        self.nodes[index as usize].place
-    }
-
-    fn links(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        self.shards.iter().flat_map(|shard| shard.links.iter().copied())
-    }
-}
-
-/// A name in one of the three ways in which it can be defined: struct, union or enum.
-type Tag = (StrId, u32);
-
-fn tag(record: &[u32]) -> Tag {
-    let kind = match kind_of(record[1]) {
-        kind::FWD if record[1] >> 31 != 0 => kind::UNION,
-        kind::FWD => kind::STRUCT,
-        kind::ENUM64 => kind::ENUM,
-        kind => kind,
-    };
-    (record[0], kind)
-}
-
-/// Whether a record declares a name without defining it.
-fn is_declaration(record: &[u32]) -> bool {
-    match kind_of(record[1]) {
-        kind::FWD => true,
-        kind::ENUM | kind::ENUM64 => record[1] & 0xffff == 0,
-        _ => false,
-    }
-}
-
-/// All that is declared and defined.
-struct Names {
-    declared: Vec<u32>,
-    /// Structures and unions by name; forward declarations are decided on by the name alone.
-    composites: Map<StrId, Vec<u32>>,
-    enums: Map<StrId, Vec<u32>>,
-}
-
-impl Names {
-    fn new(graph: &Graph) -> Self {
-        let mut names = Names {
-            declared: Vec::new(),
-            composites: Map::with_hasher(FixedState),
-            enums: Map::with_hasher(FixedState),
-        };
-        for index in 0..graph.len {
-            let record = graph.record(index);
-            if is_declaration(record) {
-                names.declared.push(index);
-            } else if is_named_composite(record) {
-                names.composites.entry(record[0]).or_default().push(index);
-            } else if matches!(kind_of(record[1]), kind::ENUM | kind::ENUM64) {
-                names.enums.entry(record[0]).or_default().push(index);
-            }
-        }
-        names
-    }
-
-    fn definitions(&self, (name, kind): Tag) -> &[u32] {
-        let map = if kind == kind::ENUM { &self.enums } else { &self.composites };
-        map.get(&name).map_or(&[], Vec::as_slice)
-    }
-}
-
-/// Decides on declarations: by index, what each one is.
-fn forwards(graph: &Graph) -> Result<Map<u32, u32>, Doubt> {
-    let names = Names::new(graph);
-    let met = meetings(graph, &names)?;
-    let mut resolved = Map::with_hasher(FixedState);
-    let mut first_enum: Map<StrId, u32> = Map::with_hasher(FixedState);
-    let mut declared = names.declared.clone();
-    declared.sort_unstable_by_key(|&index| graph.place(index));
-    for index in declared {
-        let tag = tag(graph.record(index));
-        let is_enum = tag.1 == kind::ENUM;
-        let target = match names.definitions(tag) {
-            [only] if is_enum => Some(*only),
-            [] if is_enum => Some(*first_enum.entry(tag.0).or_insert(index)),
-            _ if is_enum => return Err(Doubt::Enumerations),
-            [only] => Some(*only).filter(|&only| self::tag(graph.record(only)) == tag),
-            [] => None,
-            _ => met.get(&index).copied(),
-        };
-        if let Some(target) = target.filter(|&target| target != index) {
-            resolved.insert(index, target);
-        }
-    }
-    Ok(resolved)
-}
-
-/// Of names with several definitions: which definition each forward declaration has met.
-fn meetings(graph: &Graph, names: &Names) -> Result<Map<u32, u32>, Doubt> {
-    // By structure and name: declaration and definition.
-    let mut seen: Map<(u64, Tag), (Option<u32>, Option<u32>)> = Map::with_hasher(FixedState);
-    let mut torn: HashSet<(u64, Tag), FixedState> = HashSet::with_hasher(FixedState);
-    for (from, to) in graph.links() {
-        let Some(&target) = graph.by_key.get(&to) else { continue };
-        let record = graph.record(target);
-        let tag = tag(record);
-        if names.definitions(tag).len() < 2 {
-            continue;
-        }
-        let entry = seen.entry((from, tag)).or_default();
-        if is_declaration(record) {
-            entry.0 = Some(target);
-        } else if entry.1.is_some_and(|known| known != target) {
-            torn.insert((from, tag));
-        } else {
-            entry.1 = Some(target);
-        }
-    }
-    // A structure with a name that refers to two definitions is two structures. Without a name it is told
-    // apart by what it refers to, unless a forward declaration could be either.
-    for name in torn {
-        let with_name = graph.by_key.contains_key(&name.0);
-        if with_name || seen.get(&name).is_some_and(|entry| entry.0.is_some()) {
-            return Err(Doubt::Definitions);
-        }
-    }
-    let mut met: Map<u32, u32> = Map::with_hasher(FixedState);
-    for &(forward, definition) in seen.values() {
-        if let (Some(forward), Some(definition)) = (forward, definition)
-            && met.insert(forward, definition).is_some_and(|known| known != definition)
-        {
-            return Err(Doubt::Definitions);
-        }
-    }
-    Ok(met)
-}
 
 /// Types put together by contents; a type is known by its number here and 1, 0 being `void`.
 #[derive(Default)]
@@ -222,6 +37,10 @@ struct Classes {
 }
 
 impl Classes {
+    fn with_capacity(count: usize) -> Self {
+        Classes { table: HashTable::with_capacity(count), ..Classes::default() }
+    }
+
     fn get(&self, class: u32) -> &[u32] {
         let at = class as usize - 1;
         let end = self.starts.get(at + 1).map_or(self.words.len(), |&end| end as usize);
@@ -290,6 +109,8 @@ struct Builder<'g> {
     class: Vec<u32>,
     classes: Classes,
     index: u32,
+    /// The record that is being made.
+    record: Vec<u32>,
 }
 
 impl Builder<'_> {
@@ -313,22 +134,18 @@ impl Builder<'_> {
                 let class = self.class[index as usize];
                 let start = self.classes.starts[class as usize - 1] as usize;
                 for (at, &child) in self.graph.children(index).iter().enumerate() {
-                    self.classes.words[start + 4 + 3 * at] = self.class_of_key(child);
+                    self.classes.words[start + 4 + 3 * at] = self.class_of_child(child);
                 }
             }
         }
     }
 
-    fn class_of_key(&mut self, key: u64) -> u32 {
-        if key == VOID {
-            return 0;
-        }
-        if key == INDEX_IDENTITY {
-            return self.index;
-        }
-        match self.graph.by_key.get(&key) {
-            Some(&index) => self.class_of(index),
-            None => 0,
+    /// The class of what a type refers to, by the pool's number.
+    fn class_of_child(&mut self, child: u32) -> u32 {
+        match child {
+            0 => 0,
+            INDEX => self.index,
+            child => self.class_of(self.graph.index(child - 1)),
         }
     }
 
@@ -337,16 +154,20 @@ impl Builder<'_> {
         if self.class[index as usize] != 0 {
             return self.class[index as usize];
         }
-        let mut record = self.graph.record(index).to_vec();
-        let children: Vec<u32> =
-            self.graph.children(index).iter().map(|&key| self.class_of_key(key)).collect();
-        let mut at = 0;
+        let children = self.graph.children(index);
+        for &child in children {
+            self.class_of_child(child);
+        }
+        let mut record = std::mem::take(&mut self.record);
+        record.clear();
+        record.extend_from_slice(self.graph.record(index));
+        let mut children = children.iter();
         each_reference_mut(&mut record, |word| {
-            *word = children[at];
-            at += 1;
+            *word = children.next().map_or(0, |&child| self.class_of_child(child));
         });
         let class = self.classes.intern(&record, self.graph.place(index));
         self.class[index as usize] = class;
+        self.record = record;
         class
     }
 }
@@ -376,7 +197,7 @@ pub(crate) fn run(
 ) -> Result<Outcome, Error> {
     let Gathering { reader, pool, first_use, .. } = gathering;
     if pool.mask() != u64::MAX {
-        // Identities of `void` and of indices are not masked.
+        // Hashes that were cut are not compared further.
         return Ok(Outcome::InDoubt(Doubt::Collision));
     }
     let graph = Graph::new(pool.into_shards(), &reader.strings)
@@ -385,10 +206,11 @@ pub(crate) fn run(
         Ok(resolved) => resolved,
         Err(doubt) => return Ok(Outcome::InDoubt(doubt)),
     };
-    let mut classes = Classes::default();
+    let mut classes = Classes::with_capacity(graph.len as usize);
     let index = index_class(reader, &graph, &units, &mut classes, &first_use);
     let class = vec![0; graph.len as usize];
-    let mut builder = Builder { graph: &graph, resolved: &resolved, class, classes, index };
+    let mut builder =
+        Builder { graph: &graph, resolved: &resolved, class, classes, index, record: Vec::new() };
     if let Some(found) = index_node(&graph, &units) {
         builder.index = builder.class_of(found);
     }
@@ -535,13 +357,20 @@ impl Ending<'_, '_> {
 
 /// Numbers the types in the order of their places and writes them.
 fn layout(classes: Classes, reader: &Reader<'_>, elf: &Elf<'_>) -> Vec<u8> {
-    let count = classes.starts.len();
-    if count == 0 {
+    if classes.starts.is_empty() {
         return Vec::new();
     }
+    let ((words, starts), table) = rayon::join(|| in_order(&classes), || table(&classes, reader));
+    let records = starts.windows(2).map(|span| &words[span[0]..span[1]]);
+    write(records, words.len(), &table, elf.endian())
+}
+
+/// The records in the order of their places, with their numbers in it; and where each begins.
+fn in_order(classes: &Classes) -> (Vec<u32>, Vec<usize>) {
+    let count = classes.starts.len();
     let mut order: Vec<(Place, u32)> =
         classes.places.iter().copied().zip(1..=count as u32).collect();
-    order.sort_unstable();
+    order.par_sort_unstable();
     let mut numbers = vec![0; count + 1];
     for (number, &(_, class)) in order.iter().enumerate() {
         numbers[class as usize] = number as u32 + 1;
@@ -555,12 +384,16 @@ fn layout(classes: Classes, reader: &Reader<'_>, elf: &Elf<'_>) -> Vec<u8> {
         each_reference_mut(&mut words[start..], |word| *word = numbers[*word as usize]);
     }
     starts.push(words.len());
+    (words, starts)
+}
+
+/// The strings in the order of their first use.
+fn table(classes: &Classes, reader: &Reader<'_>) -> StringTable {
     let strings = &reader.strings;
     let mut table = StringTable::new(strings.len(), &[], 0);
     let all = strings.all();
     for id in classes.names.as_ref().map(FirstUse::order).unwrap_or_default() {
         table.add(id, all[id as usize]);
     }
-    let records = starts.windows(2).map(|span| &words[span[0]..span[1]]);
-    write(records, words.len(), &table, elf.endian())
+    table
 }

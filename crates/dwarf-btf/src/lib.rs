@@ -31,6 +31,7 @@ mod finish;
 mod flags;
 mod form;
 mod funcs;
+mod graph;
 mod hash;
 mod location;
 mod merge;

@@ -28,14 +28,15 @@
 //! Cost: two products a member and level for the hashes, one lookup a type. Memory: the pool.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crate::cu::{Cu, Func, INDEX, LocalId, kind, kind_of, name_positions};
 use crate::cursor::{Fault, Read};
 use crate::digest::{Digest, each_reference, is_leaf, is_named_composite};
-use crate::pool::{Contents, Met, Place, Pool, PoolId, SHARDS, pool_id};
+use crate::pool::{Contents, Met, Place, Pool, PoolId, SHARDS, parts, pool_id};
 use crate::strings::FirstUse;
-use crate::units::{Found, Reader, Scratch};
+use crate::unit::{Batch, Header};
+use crate::units::{Found, Reader, Scratch, at_header};
 use crate::{Encoded, Error, Options};
 
 /// Where in a unit's part of the stream things stand that are no types of its own, for the order of
@@ -106,7 +107,7 @@ struct Local {
     /// Types of which something is new.
     met: Vec<(LocalId, Met, Contents)>,
     ranks: Vec<u32>,
-    leaves: Vec<u64>,
+    leaves: Vec<PoolId>,
     visited: Vec<u32>,
 }
 
@@ -131,7 +132,7 @@ pub(crate) fn encode(
         first_use: FirstUse::new(),
         first_unit: (0..functions).map(|_| AtomicU32::new(u32::MAX)).collect(),
     };
-    let mut units = Vec::with_capacity(reader.headers.len());
+    let mut units = Vec::new();
     for kept in gathering.all() {
         match kept {
             Ok(kept) => units.push(kept),
@@ -151,44 +152,53 @@ impl Gathering<'_, '_> {
     /// Threads take the next batch of units each, so a thread sees units in increasing order, and what it
     /// has met in the pool it need not look up again ([`Known`]).
     fn all(&self) -> Vec<Result<Option<Kept>, Failed>> {
-        let batches = self.reader.batches(rayon::current_num_threads());
-        let next = AtomicUsize::new(0);
-        let done = Mutex::new(Vec::with_capacity(batches.len()));
-        rayon::scope(|scope| {
-            for _ in 0..rayon::current_num_threads() {
-                scope.spawn(|_| {
-                    let mut local = Local::default();
-                    while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let mut kept = Vec::with_capacity(batch.len());
-                        for unit in batch.clone() {
-                            kept.push(self.one(unit, &mut local));
-                            if kept.last().is_some_and(Result::is_err) {
-                                // All units before this one are done or being read.
-                                next.store(batches.len(), Ordering::Relaxed);
-                                break;
-                            }
-                        }
-                        self.reader.release(batch.clone());
-                        let mut done = done.lock().unwrap_or_else(|e| e.into_inner());
-                        done.push((batch.start, kept));
-                    }
-                });
+        let threads = rayon::current_num_threads();
+        let (headers, size) = self.reader.headers(threads);
+        let (headers, done) = (Mutex::new(headers), Mutex::new(Vec::new()));
+        let failed = AtomicBool::new(false);
+        let work = || {
+            let mut local = Local::default();
+            // All units before one that fails are done, or in work with another thread.
+            while !failed.load(Ordering::Relaxed) {
+                let batch = locked(&headers).batch(size);
+                let (first, kept) = match batch {
+                    Ok(batch) if batch.headers.is_empty() => break,
+                    Ok(batch) => (batch.first, self.batch(&batch, &mut local)),
+                    Err(fault) => (usize::MAX, vec![Err(Failed::Error(at_header(fault)))]),
+                };
+                if kept.last().is_some_and(Result::is_err) {
+                    failed.store(true, Ordering::Relaxed);
+                }
+                locked(&done).push((first, kept));
             }
-        });
+        };
+        rayon::scope(|scope| (0..threads).for_each(|_| scope.spawn(|_| work())));
         let mut done = done.into_inner().unwrap_or_else(|e| e.into_inner());
-        done.sort_unstable_by_key(|&(start, _)| start);
+        done.sort_unstable_by_key(|&(first, _)| first);
         done.into_iter().flat_map(|(_, kept)| kept).collect()
     }
 
-    fn one(&self, unit: usize, local: &mut Local) -> Result<Option<Kept>, Failed> {
-        let header = self.reader.headers[unit];
+    /// Reads units up to the first that fails.
+    fn batch(&self, batch: &Batch, local: &mut Local) -> Vec<Result<Option<Kept>, Failed>> {
+        let mut all = Vec::with_capacity(batch.headers.len());
+        for (unit, &header) in (batch.first..).zip(&batch.headers) {
+            all.push(self.one(unit as u32, header, local));
+            if all.last().is_some_and(Result::is_err) {
+                break;
+            }
+        }
+        self.reader.release(&batch.headers);
+        all
+    }
+
+    fn one(&self, unit: u32, header: Header, local: &mut Local) -> Result<Option<Kept>, Failed> {
         let read = self.reader.read(header, &mut local.scratch, &mut local.cu);
         match read.map_err(Failed::Error)? {
             Found::Unit => {}
             Found::LeftOut => return Ok(None),
             Found::Across => return Err(Failed::Doubt(Doubt::Across)),
         }
-        self.add(unit as u32, local).map(Some).map_err(|trouble| match trouble {
+        self.add(unit, local).map(Some).map_err(|trouble| match trouble {
             Trouble::Doubt(doubt) => Failed::Doubt(doubt),
             Trouble::Fault(fault) => Failed::Error(Error::in_unit(header.start, fault)),
         })
@@ -269,7 +279,7 @@ impl Gathering<'_, '_> {
                 contents,
                 Place::new(unit, id),
                 &self.pool.collided,
-                |out| each_reference(record, |target| out.push(digest.identity(target) & mask)),
+                digest.references(id).len(),
             );
             let at = pool_id(at, shard);
             pooled[id as usize] = at;
@@ -294,6 +304,15 @@ impl Gathering<'_, '_> {
             let start = local.cu.starts[id as usize - 1];
             self.note_names(unit, start, local.cu.record(id)).map_err(Trouble::Fault)?;
         }
+        if met == Met::New {
+            let (shard, at) = parts(local.pooled[id as usize]);
+            let pooled = |&target: &LocalId| match local.pooled.get(target as usize) {
+                Some(_) if target == 0 => 0,
+                Some(at) => at + 1,
+                None => INDEX,
+            };
+            self.pool.lock(shard).refer(at as u32, local.digest.references(id).iter().map(pooled));
+        }
         if contents == Contents::New {
             self.link(id, local);
         }
@@ -315,10 +334,11 @@ impl Gathering<'_, '_> {
 
     /// Notes which structures and forward declarations a structure refers to.
     fn link(&self, id: LocalId, local: &mut Local) {
-        let Local { cu, digest, leaves, visited, .. } = local;
+        let Local { cu, digest, pooled, leaves, visited, .. } = local;
         let record = cu.record(id);
+        let named = is_named_composite(record);
         let root = match kind_of(record[1]) {
-            kind::STRUCT | kind::UNION if is_named_composite(record) => digest.identity(id),
+            kind::STRUCT | kind::UNION if named => digest.identity(id),
             kind::STRUCT | kind::UNION => digest.outline(id),
             kind::TYPEDEF if self.reader.rules.dedup.typedefs_by_graph => digest.outline(id),
             _ => return,
@@ -332,14 +352,14 @@ impl Gathering<'_, '_> {
             }
             let record = cu.record(target);
             if is_leaf(record) {
-                leaves.push(digest.identity(target) & self.pool.mask());
+                leaves.push(pooled[target as usize]);
             } else {
                 each_reference(record, |target| visited.push(target));
             }
         }
         leaves.sort_unstable();
         leaves.dedup();
-        self.pool.link(root, leaves);
+        self.pool.link(root, named, leaves);
     }
 
     /// A unit has a type twice, under `first` and under `second`: the one that libbpf would reach first
@@ -417,6 +437,10 @@ impl Gathering<'_, '_> {
         let Some(elf) = self.reader.symbols.function(func.name) else { return true };
         self.first_unit[elf as usize].fetch_min(unit, Ordering::Relaxed) >= unit
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|e| e.into_inner())
 }
 
 /// Types that a thread knows to be in the pool with all that is to be noted of them, at a place before

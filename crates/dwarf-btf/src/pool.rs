@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hashbrown::hash_map;
-use hashbrown::{HashMap, HashSet, HashTable};
+use hashbrown::{HashMap, HashTable};
 
 use crate::cu::{kind, kind_of};
 use crate::hash::{FixedState, mix};
@@ -81,10 +81,19 @@ pub(crate) enum Contents {
 /// A type of the pool.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Node {
-    pub key: u64,
     pub place: Place,
     pub words: (u32, u32),
     pub children: (u32, u32),
+}
+
+/// A structure refers to a structure, enumeration or forward declaration.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Link {
+    /// The structure by its hash.
+    pub from: u64,
+    /// Whether it has a name.
+    pub named: bool,
+    pub to: PoolId,
 }
 
 /// A part of the pool.
@@ -95,16 +104,17 @@ pub(crate) struct Shard {
     spans: Vec<(u32, u32)>,
     /// Records; where they refer to types, the words mean nothing.
     pub words: Vec<u32>,
-    /// Keys of what the records refer to.
-    pub children: Vec<u64>,
+    /// What the records refer to: types' numbers and 1, 0 for `void`, [`INDEX`] for that of indices.
+    pub children: Vec<u32>,
     /// Structures and contents that were met besides the first, and the first unit that has them.
     contents: HashMap<u64, u32, FixedState>,
-    /// Structures and the structures that they refer to, by identity: see [`crate::merge`].
-    pub links: HashSet<(u64, u64), FixedState>,
+    /// Structures and what of structures and declarations they refer to: see [`crate::merge`].
+    pub links: Vec<Link>,
 }
 
 impl Shard {
-    /// Adds a type that was met at `place`, and gives its index in this part. `children` lists the keys of what it refers to.
+    /// Adds a type that was met at `place` and that refers to `references` others, and gives its index in
+    /// this part.
     pub fn add(
         &mut self,
         key: u64,
@@ -112,7 +122,7 @@ impl Shard {
         contents: u64,
         place: Place,
         collided: &AtomicBool,
-        children: impl FnOnce(&mut Vec<u64>),
+        references: usize,
     ) -> (u32, Met, Contents) {
         let check = check(record);
         let hash = key.rotate_left(32);
@@ -147,15 +157,28 @@ impl Shard {
         let at = self.spans.len() as u32;
         self.spans.push((self.words.len() as u32, self.children.len() as u32));
         self.words.extend_from_slice(record);
-        children(&mut self.children);
+        self.children.resize(self.children.len() + references, 0);
         let entry = Entry { key, place, contents, contents_unit: place.unit(), at, check };
         self.table.insert_unique(hash, entry, |entry| entry.key.rotate_left(32));
         (at, Met::New, Contents::New)
     }
 
+    /// Sets what the type of that index refers to.
+    pub fn refer(&mut self, at: u32, references: impl Iterator<Item = u32>) {
+        let start = self.spans[at as usize].1 as usize;
+        for (child, reference) in self.children[start..].iter_mut().zip(references) {
+            *child = reference;
+        }
+    }
+
+    /// How many types there are.
+    pub fn len(&self) -> usize {
+        self.spans.len()
+    }
+
     /// The types by their number, when nothing is added any more.
     pub fn nodes(&self) -> Vec<Node> {
-        let none = Node { key: 0, place: Place(0), words: (0, 0), children: (0, 0) };
+        let none = Node { place: Place(0), words: (0, 0), children: (0, 0) };
         let mut nodes = vec![none; self.spans.len()];
         for entry in &self.table {
             let at = entry.at as usize;
@@ -163,7 +186,6 @@ impl Shard {
             let end = (self.words.len() as u32, self.children.len() as u32);
             let (words_end, children_end) = self.spans.get(at + 1).copied().unwrap_or(end);
             nodes[at] = Node {
-                key: entry.key,
                 place: entry.place,
                 words: (words, words_end),
                 children: (children, children_end),
@@ -209,10 +231,10 @@ impl Pool {
         }
     }
 
-    /// Notes that a structure refers to a structure or a forward declaration.
-    pub fn link(&self, from: u64, to: &[u64]) {
+    /// Notes what a structure refers to.
+    pub fn link(&self, from: u64, named: bool, to: &[PoolId]) {
         let mut shard = self.lock(Self::shard_of(from));
-        shard.links.extend(to.iter().map(|&to| (from, to)));
+        shard.links.extend(to.iter().map(|&to| Link { from, named, to }));
     }
 
     /// Whether two different types were met under one hash.

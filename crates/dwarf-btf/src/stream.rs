@@ -11,11 +11,11 @@ use crate::cu::{Cu, INDEX, LocalId, info, kind, kind_of, name_positions};
 use crate::output::{StringTable, write};
 use crate::saved::{SavedFunctions, Stream, TagNames, decl_tag};
 use crate::strings::StrId;
-use crate::units::{Found, Reader, Scratch};
+use crate::units::{Found, Reader, Scratch, at_header};
 use crate::{Encoded, Error, Options, Report};
 
-/// Units that are read at the same time before they are put in order.
-const BATCH: usize = 64;
+/// Bytes of units that are read at the same time before they are put in order.
+const BATCH: usize = 1 << 22;
 
 /// Makes BTF with all types held.
 pub(crate) fn encode<'s>(
@@ -29,9 +29,10 @@ pub(crate) fn encode<'s>(
     };
     let mut all = All::new(reader, &base);
     let mut merged = reader.merged;
-    for (first, batch) in reader.headers.chunks(BATCH).enumerate() {
-        let first = first * BATCH;
-        if merged {
+    let (mut headers, _) = reader.headers(1);
+    while !merged {
+        let batch = headers.batch(BATCH).map_err(at_header)?.headers;
+        if batch.is_empty() {
             break;
         }
         let read: Vec<Result<(Found, Cu), Error>> = batch
@@ -41,7 +42,7 @@ pub(crate) fn encode<'s>(
                 Ok((reader.read(header, scratch, &mut cu)?, cu))
             })
             .collect();
-        reader.release(first..first + batch.len());
+        reader.release(&batch);
         for unit in read {
             match unit? {
                 (Found::Unit, cu) => all.add_unit(&cu)?,

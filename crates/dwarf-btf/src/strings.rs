@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Mutex, OnceLock};
 
 use hashbrown::HashTable;
+use rayon::prelude::*;
 
 use crate::cursor::{Cursor, Fault, Read};
 use crate::form::Form;
@@ -247,21 +248,35 @@ pub(crate) struct FirstUse {
     chunks: Vec<OnceLock<Box<[AtomicU64]>>>,
 }
 
-const CHUNK_BITS: u32 = 14;
+/// The first chunk has this many bits of numbers, and each further one as many as all before it.
+const CHUNK_BITS: u32 = 16;
 
 impl FirstUse {
     pub fn new() -> Self {
         let mut chunks = Vec::new();
-        chunks.resize_with(1 << (31 - CHUNK_BITS), OnceLock::new);
+        chunks.resize_with((32 - CHUNK_BITS + 1) as usize, OnceLock::new);
         FirstUse { chunks }
+    }
+
+    fn chunk_of(id: StrId) -> usize {
+        ((id | (1 << CHUNK_BITS) - 1).ilog2() + 1 - CHUNK_BITS) as usize
+    }
+
+    /// The first number of a chunk.
+    fn start_of(chunk: usize) -> StrId {
+        if chunk == 0 { 0 } else { 1 << (chunk as u32 - 1 + CHUNK_BITS) }
     }
 
     /// Notes that the string is used at that position.
     #[inline]
     pub fn note(&self, id: StrId, position: u64) {
-        let chunk = self.chunks[(id >> CHUNK_BITS) as usize]
-            .get_or_init(|| (0..1 << CHUNK_BITS).map(|_| AtomicU64::new(u64::MAX)).collect());
-        let first = &chunk[(id & ((1 << CHUNK_BITS) - 1)) as usize];
+        let index = Self::chunk_of(id);
+        let start = Self::start_of(index);
+        let chunk = self.chunks[index].get_or_init(|| {
+            let len = start.max(1 << CHUNK_BITS);
+            (0..len).map(|_| AtomicU64::new(u64::MAX)).collect()
+        });
+        let first = &chunk[(id - start) as usize];
         if position < first.load(Ordering::Relaxed) {
             first.fetch_min(position, Ordering::Relaxed);
         }
@@ -270,15 +285,16 @@ impl FirstUse {
     /// The strings in the order of their first use.
     pub fn order(&self) -> Vec<StrId> {
         let mut order = Vec::new();
-        for (high, chunk) in self.chunks.iter().enumerate() {
-            for (low, first) in chunk.get().map_or(&[][..], |chunk| chunk).iter().enumerate() {
+        for (index, chunk) in self.chunks.iter().enumerate() {
+            let used = chunk.get().map_or(&[][..], |chunk| chunk);
+            for (id, first) in (Self::start_of(index)..).zip(used) {
                 let first = first.load(Ordering::Relaxed);
                 if first != u64::MAX {
-                    order.push((first, (high << CHUNK_BITS | low) as StrId));
+                    order.push((first, id));
                 }
             }
         }
-        order.sort_unstable();
+        order.par_sort_unstable();
         order.into_iter().map(|(_, id)| id).collect()
     }
 }

@@ -8,6 +8,7 @@
 //! (`elf_functions__collect`, `btf_encoder__collect_kfuncs`); include/linux/btf_ids.h of Linux 6.12.
 
 use image::{Elf, Place, Symbol, consts};
+use rayon::prelude::*;
 
 use crate::strings::{StrId, Strings};
 use crate::{Error, Rules};
@@ -138,7 +139,8 @@ impl<'s> Symbols<'s> {
                 Some((base, symbol.value, symbol.name))
             })
             .collect();
-        found.sort_by_key(|&(base, ..)| base);
+        // Stable, so that symbols of one name stay in their order.
+        found.par_sort_by_key(|&(base, ..)| (prefix(base), base));
         for (base, address, name) in found {
             match self.functions.last_mut() {
                 Some(last) if last.text == base => last.symbols.push((address, name)),
@@ -201,6 +203,14 @@ fn kfunc_name(symbol: &[u8]) -> Option<&[u8]> {
     let end = rest.iter().rposition(|&b| b == b'_')?;
     let end = end.checked_sub(1).filter(|&at| rest[at] == b'_')?;
     Some(&rest[..end])
+}
+
+/// The first bytes of a name as a number that is ordered as they are.
+fn prefix(name: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    let len = name.len().min(8);
+    bytes[..len].copy_from_slice(&name[..len]);
+    u64::from_be_bytes(bytes)
 }
 
 /// The name before its first `.`; `None` for a part of a function.

@@ -22,16 +22,46 @@ pub(crate) struct Header {
     pub refused: Option<&'static str>,
 }
 
-/// All unit headers of `.debug_info`, in their order.
-pub(crate) fn headers(info: &[u8], big: bool) -> Read<Vec<Header>> {
-    let mut headers = Vec::new();
-    let mut pos = 0;
-    while pos < info.len() {
-        let header = header(info, pos, big)?;
-        pos = header.end;
-        headers.push(header);
+/// The unit headers of `.debug_info`, in their order, read when they are asked for: so the pages of a
+/// mapped file come in with the units, and are not gone through before.
+#[derive(Debug, Clone)]
+pub(crate) struct Headers<'d> {
+    info: &'d [u8],
+    big: bool,
+    pos: usize,
+    next: usize,
+}
+
+/// Units that stand one behind the other.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    /// How many units stand before.
+    pub first: usize,
+    pub headers: Vec<Header>,
+}
+
+impl<'d> Headers<'d> {
+    pub fn new(info: &'d [u8], big: bool) -> Self {
+        Headers { info, big, pos: 0, next: 0 }
     }
-    Ok(headers)
+
+    /// The next units that make up at least `size` bytes; none at the end. A header that cannot be read
+    /// is an error once all units before it were given.
+    pub fn batch(&mut self, size: usize) -> Read<Batch> {
+        let mut batch = Batch { first: self.next, headers: Vec::new() };
+        let start = self.pos;
+        while self.pos < self.info.len() && (batch.headers.is_empty() || self.pos - start < size) {
+            let header = match header(self.info, self.pos, self.big) {
+                Ok(header) => header,
+                Err(fault) if batch.headers.is_empty() => return Err(fault),
+                Err(_) => break,
+            };
+            self.pos = header.end;
+            self.next += 1;
+            batch.headers.push(header);
+        }
+        Ok(batch)
+    }
 }
 
 fn header(info: &[u8], start: usize, big: bool) -> Read<Header> {

@@ -12,14 +12,13 @@ use crate::resolve::{self, Offsets};
 use crate::sections::Sections;
 use crate::strings::{Arena, Names, StrId, Strings};
 use crate::symbols::Symbols;
-use crate::unit::{self, Header, Unit, Values};
+use crate::unit::{Header, Headers, Unit, Values};
 use crate::walk::{Dies, Walk, Wanted};
 use crate::{Error, Rules};
 
 /// All that reading needs and that does not change.
 pub(crate) struct Reader<'s> {
     pub sections: Sections<'s>,
-    pub headers: Vec<Header>,
     pub strings: Strings<'s>,
     pub symbols: Symbols<'s>,
     pub rules: Rules,
@@ -53,8 +52,6 @@ impl<'s> Reader<'s> {
         arena: &'s Arena,
         rules: Rules,
     ) -> Result<Self, Error> {
-        let at = |fault: Fault| Error::new(".debug_info", fault.offset as u64, fault.cause);
-        let headers = unit::headers(sections.info, sections.big).map_err(at)?;
         let strings = Strings::new(sections.strings, arena);
         let int = strings.intern(b"int");
         let fake_int = strings.intern(b"__SANITIZED_FAKE_INT__");
@@ -62,7 +59,6 @@ impl<'s> Reader<'s> {
         let registers = Registers::of(elf.header().machine);
         let mut reader = Reader {
             sections,
-            headers,
             strings,
             symbols,
             rules,
@@ -79,31 +75,26 @@ impl<'s> Reader<'s> {
         Ok(reader)
     }
 
-    /// Units that are read one behind the other: as many as make up some hundred kilobytes, but no so
-    /// many that one of the threads ends long before the others.
-    pub fn batches(&self, threads: usize) -> Vec<std::ops::Range<usize>> {
+    /// The units' headers, and for how many bytes of them a thread is to ask: some hundred kilobytes, but
+    /// no so many that one of the threads ends long before the others.
+    pub fn headers(&self, threads: usize) -> (Headers<'s>, usize) {
         const MOST: usize = 1 << 19;
-        let size = (self.sections.info.len() / (threads * 32)).min(MOST);
-        let mut batches = Vec::new();
-        let mut start = 0;
-        for (unit, header) in self.headers.iter().enumerate() {
-            if header.end - self.headers[start].start >= size {
-                batches.push(start..unit + 1);
-                start = unit + 1;
-            }
-        }
-        if start < self.headers.len() {
-            batches.push(start..self.headers.len());
-        }
-        batches
+        let info = self.sections.info;
+        (Headers::new(info, self.sections.big), (info.len() / (threads * 32)).min(MOST))
+    }
+
+    fn all_headers(&self) -> Result<Vec<Header>, Error> {
+        let mut headers = Headers::new(self.sections.info, self.sections.big);
+        let all = headers.batch(usize::MAX).map_err(at_header)?.headers;
+        // What could not be read is an error now.
+        headers.batch(1).map_err(at_header)?;
+        Ok(all)
     }
 
     /// Tells that the bytes of these units are not read any more.
-    pub fn release(&self, units: std::ops::Range<usize>) {
-        let Some((release, offset)) = self.release else { return };
-        let units = &self.headers[units];
-        if let (Some(first), Some(last)) = (units.first(), units.last()) {
-            release(offset + first.start as u64..offset + last.end as u64);
+    pub fn release(&self, units: &[Header]) {
+        if let (Some((release, start)), [first, ..], [.., last]) = (self.release, units, units) {
+            release(start + first.start as u64..start + last.end as u64);
         }
     }
 
@@ -138,7 +129,8 @@ impl<'s> Reader<'s> {
         cu.clear();
         scratch.dies.clear();
         scratch.tables.clear();
-        for header in &self.headers {
+        let headers = self.all_headers()?;
+        for header in &headers {
             let mut table = Table::default();
             self.load_table(*header, &mut table).map_err(|f| Error::in_unit(header.start, f))?;
             scratch.tables.push(table);
@@ -146,7 +138,7 @@ impl<'s> Reader<'s> {
         let names = scratch.names.get_or_insert_with(Names::new);
         let mut units = Vec::new();
         let mut clang = false;
-        for (header, table) in self.headers.iter().zip(&scratch.tables) {
+        for (header, table) in headers.iter().zip(&scratch.tables) {
             let mut unit = self.unit(*header, table);
             let in_unit = |fault| Error::in_unit(header.start, fault);
             if let Some(root) = self.root(&mut unit, names).map_err(in_unit)? {
@@ -268,6 +260,11 @@ impl<'s> Reader<'s> {
         funcs::functions(&context, names, cu)?;
         funcs::variables(&context, names, cu)
     }
+}
+
+/// A unit's header that cannot be read.
+pub(crate) fn at_header(fault: Fault) -> Error {
+    Error::new(".debug_info", fault.offset as u64, fault.cause)
 }
 
 /// What reading a unit came to.
