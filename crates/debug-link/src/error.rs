@@ -1,0 +1,76 @@
+//! Why an image cannot be finished here.
+
+use thiserror::Error;
+
+/// Why there is no plan, or why it cannot be written.
+///
+/// None of these means that the kernel is bad: the caller falls back to an ordinary link with debug
+/// info. After an error the output's bytes are of no use.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Error {
+    /// An input object that cannot be read.
+    #[error("{input}: {fault}")]
+    Input {
+        /// Name of the input.
+        input: String,
+        /// What is wrong with it.
+        fault: image::Error,
+    },
+    /// The image without debug info cannot be read.
+    #[error("the image without debug info: {0}")]
+    Image(#[from] image::Error),
+    /// The linker's map cannot be read.
+    #[error("line {line} of the link map: {cause}")]
+    Map {
+        /// Line, the first being 1.
+        line: usize,
+        /// What is wrong with it.
+        cause: &'static str,
+    },
+    /// Something whose rule is not followed here.
+    #[error("not supported: {0}")]
+    Unsupported(String),
+    /// Inputs, map and image do not belong together, or the linker's rule is not the one known here.
+    #[error("inputs, link map and image disagree: {0}")]
+    Disagree(String),
+    /// A relocation that cannot be applied.
+    #[error("{input}: {section}+{offset:#x}: {cause}")]
+    Relocation {
+        /// Name of the input.
+        input: String,
+        /// Section that is relocated.
+        section: String,
+        /// Offset of the field into the section of the input, in bytes.
+        offset: u64,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// The buffer for the output has the wrong size.
+    #[error("the output has {len} bytes and the buffer {buffer}")]
+    Buffer {
+        /// Size of the output in bytes.
+        len: u64,
+        /// Size of the buffer in bytes.
+        buffer: usize,
+    },
+}
+
+impl Error {
+    /// A fault of the input `name`.
+    pub(crate) fn input(name: &str, fault: image::Error) -> Self {
+        Error::Input { input: name.to_owned(), fault }
+    }
+
+    pub(crate) fn unsupported(what: impl Into<String>) -> Self {
+        Error::Unsupported(what.into())
+    }
+
+    pub(crate) fn disagree(how: impl Into<String>) -> Self {
+        Error::Disagree(how.into())
+    }
+}
+
+/// A name for a message.
+pub(crate) fn lossy(name: &[u8]) -> String {
+    String::from_utf8_lossy(name).into_owned()
+}

@@ -1,0 +1,142 @@
+//! Numbers of the ELF headers, read and written where they stand.
+
+use image::{Class, Endianness, Header};
+
+use crate::error::Error;
+
+/// Where the fields of headers are, for a class and byte order. Offsets and sizes are bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fields {
+    /// Width of an address.
+    wide: usize,
+    little: bool,
+}
+
+/// A field of the file header.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum FileField {
+    ProgramHeaders,
+    SectionHeaders,
+    SectionCount,
+    NamesSection,
+}
+
+/// A field of a section header.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum SectionField {
+    Name,
+    Type,
+    Flags,
+    Offset,
+    Size,
+    Link,
+    Info,
+    Align,
+    EntrySize,
+}
+
+impl Fields {
+    pub(crate) fn of(header: Header) -> Self {
+        let wide = if header.class == Class::Elf64 { 8 } else { 4 };
+        Fields { wide, little: header.endian == Endianness::Little }
+    }
+
+    /// Size of the file header.
+    pub(crate) fn file_header(self) -> usize {
+        if self.wide == 8 { 64 } else { 52 }
+    }
+
+    /// Size of a section header.
+    pub(crate) fn section_header(self) -> usize {
+        if self.wide == 8 { 64 } else { 40 }
+    }
+
+    /// Size of a symbol.
+    pub(crate) fn symbol(self) -> usize {
+        if self.wide == 8 { 24 } else { 16 }
+    }
+
+    /// Alignment of the section headers.
+    pub(crate) fn alignment(self) -> u64 {
+        self.wide as u64
+    }
+
+    /// Sets a field of the file header.
+    ///
+    /// # Errors
+    /// A value that does not fit.
+    pub(crate) fn set_file(
+        self,
+        header: &mut [u8],
+        field: FileField,
+        value: u64,
+    ) -> Result<(), Error> {
+        let (at, size) = match (field, self.wide) {
+            (FileField::ProgramHeaders, 8) => (32, 8),
+            (FileField::ProgramHeaders, _) => (28, 4),
+            (FileField::SectionHeaders, 8) => (40, 8),
+            (FileField::SectionHeaders, _) => (32, 4),
+            (FileField::SectionCount, 8) => (60, 2),
+            (FileField::SectionCount, _) => (48, 2),
+            (FileField::NamesSection, 8) => (62, 2),
+            (FileField::NamesSection, _) => (50, 2),
+        };
+        self.put(header, at, size, value)
+    }
+
+    /// Sets a field of a section header.
+    ///
+    /// # Errors
+    /// A value that does not fit.
+    pub(crate) fn set_section(
+        self,
+        header: &mut [u8],
+        field: SectionField,
+        value: u64,
+    ) -> Result<(), Error> {
+        let wide = self.wide;
+        let (at, size) = match field {
+            SectionField::Name => (0, 4),
+            SectionField::Type => (4, 4),
+            SectionField::Flags => (8, wide),
+            SectionField::Offset => (8 + 2 * wide, wide),
+            SectionField::Size => (8 + 3 * wide, wide),
+            SectionField::Link => (8 + 4 * wide, 4),
+            SectionField::Info => (12 + 4 * wide, 4),
+            SectionField::Align => (16 + 4 * wide, wide),
+            SectionField::EntrySize => (16 + 5 * wide, wide),
+        };
+        self.put(header, at, size, value)
+    }
+
+    /// The section of a symbol (`st_shndx`).
+    pub(crate) fn symbol_section(self, symbol: &[u8]) -> Option<u16> {
+        let at = if self.wide == 8 { 6 } else { 14 };
+        let bytes = symbol.get(at..)?.first_chunk()?;
+        Some(if self.little { u16::from_le_bytes(*bytes) } else { u16::from_be_bytes(*bytes) })
+    }
+
+    /// Sets the section of a symbol.
+    ///
+    /// # Errors
+    /// An index that does not fit.
+    pub(crate) fn set_symbol_section(self, symbol: &mut [u8], index: u64) -> Result<(), Error> {
+        let at = if self.wide == 8 { 6 } else { 14 };
+        self.put(symbol, at, 2, index)
+    }
+
+    fn put(self, bytes: &mut [u8], at: usize, size: usize, value: u64) -> Result<(), Error> {
+        let too_large =
+            || Error::unsupported(format!("{value:#x} in a header field of {size} bytes"));
+        if size < 8 && value >> (size * 8) != 0 {
+            return Err(too_large());
+        }
+        let field = bytes.get_mut(at..at + size).ok_or_else(too_large)?;
+        if self.little {
+            field.copy_from_slice(&value.to_le_bytes()[..size]);
+        } else {
+            field.copy_from_slice(&value.to_be_bytes()[8 - size..]);
+        }
+        Ok(())
+    }
+}

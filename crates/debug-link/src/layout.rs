@@ -1,0 +1,368 @@
+//! Where each input section went, or goes.
+//!
+//! Sections of the image stand in the map. Debug sections do not: they are put together here as the
+//! linker script's own patterns, which the map repeats, say: pattern list by pattern list, input by
+//! input, section by section, each at the next multiple of its alignment.
+
+use hashbrown::HashMap;
+use image::Section;
+use image::consts::{SHF_ALLOC, SHF_MERGE, SHF_STRINGS};
+
+use crate::error::{Error, lossy};
+use crate::map::{LinkMap, Statement};
+use crate::object::{Object, is_debug};
+
+/// Where an input section is in the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Neither in the map nor a debug section.
+    Unknown,
+    /// Thrown away; references to it are set to a fixed value.
+    Discarded,
+    /// Its size changed while linking, so that offsets into it mean nothing (relaxation).
+    Resized,
+    /// At this address; an offset into the output section where nothing is loaded.
+    At(u64),
+    /// Its entries are merged with those of other sections.
+    Merged {
+        /// Index into [`Layout::groups`].
+        group: u32,
+        /// Index into [`Group::members`].
+        member: u32,
+    },
+}
+
+/// A part of an output section.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Piece {
+    /// Index of the input.
+    pub(crate) input: u32,
+    /// Index of the section within it.
+    pub(crate) section: u32,
+    /// Offset into the output section, in bytes.
+    pub(crate) offset: u64,
+}
+
+/// An output section of debug information.
+#[derive(Debug)]
+pub(crate) struct DebugSection<'a> {
+    pub(crate) name: &'a [u8],
+    /// Index of its statement in the map.
+    pub(crate) statement: usize,
+    pub(crate) flags: u64,
+    pub(crate) entsize: u64,
+    pub(crate) align: u64,
+    /// Size in bytes; set later for merged sections.
+    pub(crate) size: u64,
+    pub(crate) pieces: Vec<Piece>,
+    /// Index into [`Layout::groups`] if the pieces are merged.
+    pub(crate) group: Option<u32>,
+}
+
+/// Input sections whose entries are merged into one set.
+#[derive(Debug)]
+pub(crate) struct Group {
+    /// Index of the debug section, for those; `None` for a group within the image.
+    pub(crate) debug: Option<u32>,
+    pub(crate) strings: bool,
+    pub(crate) entsize: u64,
+    pub(crate) align: u64,
+    pub(crate) members: Vec<Member>,
+}
+
+/// An input section of a group.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Member {
+    pub(crate) input: u32,
+    pub(crate) section: u32,
+    /// Address and size in the image, as the map has it; 0 for debug sections.
+    pub(crate) addr: u64,
+    pub(crate) size: u64,
+}
+
+/// All places.
+#[derive(Debug)]
+pub(crate) struct Layout<'a> {
+    /// By input, by section.
+    pub(crate) places: Vec<Vec<Place>>,
+    /// In the order of the file.
+    pub(crate) debug: Vec<DebugSection<'a>>,
+    pub(crate) groups: Vec<Group>,
+}
+
+/// What tells groups apart: the statement, `SHF_STRINGS`, entry size, alignment.
+type GroupKey = (usize, bool, u64, u64);
+
+impl<'a> Layout<'a> {
+    pub(crate) fn new(objects: &[Object<'a>], map: &LinkMap<'a>) -> Result<Self, Error> {
+        let mut layout = Layout {
+            places: objects.iter().map(|o| vec![Place::Unknown; o.elf.sections().len()]).collect(),
+            debug: Vec::new(),
+            groups: Vec::new(),
+        };
+        let merged = layout.place_listed(objects, map)?;
+        layout.group_image_sections(objects, merged);
+        layout.place_debug_sections(objects, map)?;
+        Ok(layout)
+    }
+
+    /// Places what the map lists, and returns what is merged: the statement, input and section with its listed place.
+    fn place_listed(
+        &mut self,
+        objects: &[Object<'a>],
+        map: &LinkMap<'a>,
+    ) -> Result<Vec<(usize, Member)>, Error> {
+        let mut finder = Finder::new(objects)?;
+        let mut merged = Vec::new();
+        for listed in &map.discarded {
+            if let Some((input, section)) =
+                finder.find(listed.file, listed.section, listed.input_size)
+            {
+                self.places[input][section] = Place::Discarded;
+            }
+        }
+        for (index, statement) in map.statements.iter().enumerate() {
+            for listed in &statement.inputs {
+                let found = finder.find(listed.file, listed.section, listed.input_size);
+                let Some((input, section)) = found else { continue };
+                let object = &objects[input];
+                let header = &object.elf.sections()[section];
+                let (addr, size) = (listed.addr, listed.size);
+                self.places[input][section] = if is_merged(object, section) {
+                    // Nothing refers to what is not loaded, such as .comment.
+                    if header.flags & SHF_ALLOC.0 != 0 {
+                        let (input, section) = (input as u32, section as u32);
+                        merged.push((index, Member { input, section, addr, size }));
+                    }
+                    Place::Unknown
+                } else if size == header.size {
+                    Place::At(addr)
+                } else {
+                    Place::Resized
+                };
+            }
+        }
+        Ok(merged)
+    }
+
+    /// Makes groups of the merged sections of the image.
+    fn group_image_sections(&mut self, objects: &[Object<'a>], mut merged: Vec<(usize, Member)>) {
+        // The linker registers them input by input, whatever the order of the script.
+        merged.sort_by_key(|(_, member)| (member.input, member.section));
+        let mut keys: HashMap<GroupKey, u32> = HashMap::new();
+        for (statement, member) in merged {
+            let section = &objects[member.input as usize].elf.sections()[member.section as usize];
+            let key = (statement, is_strings(section), section.entsize, section.align);
+            let group = *keys.entry(key).or_insert_with(|| {
+                self.groups.push(Group::like(section, None));
+                self.groups.len() as u32 - 1
+            });
+            self.join(group, member);
+        }
+    }
+
+    /// Adds a member to a group.
+    fn join(&mut self, group: u32, member: Member) {
+        let members = &mut self.groups[group as usize].members;
+        let place = Place::Merged { group, member: members.len() as u32 };
+        members.push(member);
+        self.places[member.input as usize][member.section as usize] = place;
+    }
+
+    fn place_debug_sections(
+        &mut self,
+        objects: &[Object<'a>],
+        map: &LinkMap<'a>,
+    ) -> Result<(), Error> {
+        // (statement, pattern list, input, section): the order of the linker script.
+        let mut order = Vec::new();
+        let mut matches: HashMap<&[u8], (usize, usize)> = HashMap::new();
+        for (input, object) in objects.iter().enumerate() {
+            for (index, section) in object.elf.sections().iter().enumerate() {
+                if !is_debug(section) {
+                    continue;
+                }
+                let (statement, list) = match matches.get(section.name) {
+                    Some(&found) => found,
+                    None => {
+                        *matches.entry(section.name).insert(statement_of(map, section.name)?).get()
+                    }
+                };
+                order.push((statement, list, input, index));
+            }
+        }
+        order.sort_unstable();
+        for of_statement in order.chunk_by(|a, b| a.0 == b.0) {
+            let pieces = of_statement.iter().map(|&(_, _, input, section)| (input, section));
+            let name = map.statements[of_statement[0].0].name;
+            self.put_together(objects, name, of_statement[0].0, pieces)?;
+        }
+        Ok(())
+    }
+
+    /// Lays out one output section of debug information.
+    fn put_together(
+        &mut self,
+        objects: &[Object<'a>],
+        name: &'a [u8],
+        statement: usize,
+        pieces: impl Iterator<Item = (usize, usize)> + Clone,
+    ) -> Result<(), Error> {
+        let header = |(input, section): (usize, usize)| &objects[input].elf.sections()[section];
+        let Some(first) = pieces.clone().next().map(header) else { return Ok(()) };
+        let (flags, entsize) = (first.flags, first.entsize);
+        let mut debug = DebugSection {
+            name,
+            statement,
+            flags,
+            entsize,
+            align: 1,
+            size: 0,
+            pieces: Vec::new(),
+            group: None,
+        };
+        let merge = flags & SHF_MERGE.0 != 0;
+        if merge {
+            debug.group = Some(self.groups.len() as u32);
+            self.groups.push(Group::like(first, Some(self.debug.len() as u32)));
+        }
+        for (input, section) in pieces {
+            let header = header((input, section));
+            if (header.flags, header.entsize) != (flags, entsize) {
+                let (name, input) = (lossy(name), objects[input].name);
+                let what = format!("{input}: {name} has other flags than in the first input");
+                return Err(Error::unsupported(what));
+            }
+            if merge && header.size != 0 && !is_merged(&objects[input], section) {
+                let (name, input) = (lossy(name), objects[input].name);
+                return Err(Error::unsupported(format!("{input}: {name} cannot be merged")));
+            }
+            let align = header.align.max(1);
+            debug.align = debug.align.max(align);
+            let (input, section) = (input as u32, section as u32);
+            if let Some(group) = debug.group {
+                self.join(group, Member { input, section, addr: 0, size: 0 });
+            } else {
+                let offset = aligned(debug.size, align)?;
+                debug.pieces.push(Piece { input, section, offset });
+                debug.size = offset.checked_add(header.size).ok_or_else(too_large)?;
+                self.places[input as usize][section as usize] = Place::At(offset);
+            }
+        }
+        // GNU ld leaves an output section out that has no contents.
+        if merge || debug.size != 0 {
+            self.debug.push(debug);
+        }
+        Ok(())
+    }
+}
+
+impl Group {
+    fn like(section: &Section<'_>, debug: Option<u32>) -> Self {
+        Group {
+            debug,
+            strings: is_strings(section),
+            entsize: section.entsize,
+            align: section.align.max(1),
+            members: Vec::new(),
+        }
+    }
+}
+
+fn is_strings(section: &Section<'_>) -> bool {
+    section.flags & SHF_STRINGS.0 != 0
+}
+
+/// Whether GNU ld merges the entries of a section (`_bfd_add_merge_section`).
+fn is_merged(object: &Object<'_>, index: usize) -> bool {
+    let section = &object.elf.sections()[index];
+    let (size, entsize, align) = (section.size, section.entsize, section.align.max(1));
+    if section.flags & SHF_MERGE.0 == 0 || size == 0 || entsize == 0 || size % entsize != 0 {
+        return false;
+    }
+    if object.relocations[index] != 0 || align > 1 << 31 {
+        return false;
+    }
+    let strings = is_strings(section);
+    let small = entsize < align && (!entsize.is_power_of_two() || !strings);
+    let odd = entsize > align && entsize & (align - 1) != 0;
+    !small && !odd
+}
+
+/// The output section of debug sections called `name`, and which of its pattern lists takes them.
+fn statement_of(map: &LinkMap<'_>, name: &[u8]) -> Result<(usize, usize), Error> {
+    let list_of = |statement: &Statement<'_>| {
+        statement.patterns.iter().position(|list| list.iter().any(|pattern| fits(pattern, name)))
+    };
+    let found = map
+        .statements
+        .iter()
+        .enumerate()
+        .find_map(|(index, statement)| Some((index, list_of(statement)?)));
+    // A section that no pattern takes is put by the linker's rules for orphans.
+    found.ok_or_else(|| {
+        Error::unsupported(format!("no output section of the linker script takes {}", lossy(name)))
+    })
+}
+
+/// Whether a section's name fits a pattern: the same, or with a star for the end.
+fn fits(pattern: &[u8], name: &[u8]) -> bool {
+    match pattern.strip_suffix(b"*") {
+        Some(prefix) => name.starts_with(prefix),
+        None => pattern == name,
+    }
+}
+
+/// The next multiple of `align`, which is not 0.
+pub(crate) fn aligned(offset: u64, align: u64) -> Result<u64, Error> {
+    offset.checked_next_multiple_of(align).ok_or_else(too_large)
+}
+
+pub(crate) fn too_large() -> Error {
+    Error::unsupported("sizes beyond 64 bits")
+}
+
+/// Finds the sections that a map lists.
+struct Finder<'o, 'a> {
+    objects: &'o [Object<'a>],
+    inputs: HashMap<&'a [u8], u32>,
+    /// By input: its sections by name, then in the order of the file.
+    by_name: Vec<Vec<u32>>,
+    /// By input, by section: whether it has been found.
+    found: Vec<Vec<bool>>,
+}
+
+impl<'o, 'a> Finder<'o, 'a> {
+    fn new(objects: &'o [Object<'a>]) -> Result<Self, Error> {
+        let mut inputs = HashMap::new();
+        for (index, object) in objects.iter().enumerate() {
+            if inputs.insert(object.name.as_bytes(), index as u32).is_some() {
+                return Err(Error::unsupported(format!("two inputs called {}", object.name)));
+            }
+        }
+        let by_name = objects.iter().map(|object| {
+            let sections = object.elf.sections();
+            let mut order: Vec<u32> = (0..sections.len() as u32).collect();
+            order.sort_by_key(|&index| sections[index as usize].name);
+            order
+        });
+        let by_name = by_name.collect();
+        let found = objects.iter().map(|o| vec![false; o.elf.sections().len()]).collect();
+        Ok(Finder { objects, inputs, by_name, found })
+    }
+
+    /// The input and section of that name and size; of several, the first that has not been found yet.
+    fn find(&mut self, file: &[u8], name: &[u8], size: u64) -> Option<(usize, usize)> {
+        let input = *self.inputs.get(file)? as usize;
+        let sections = self.objects[input].elf.sections();
+        let order = &self.by_name[input];
+        let first = order.partition_point(|&index| sections[index as usize].name < name);
+        let found = &mut self.found[input];
+        let same_name = order[first..].iter().map(|&index| index as usize);
+        let index = same_name
+            .take_while(|&index| sections[index].name == name)
+            .find(|&index| !found[index] && sections[index].size == size)?;
+        found[index] = true;
+        Some((input, index))
+    }
+}

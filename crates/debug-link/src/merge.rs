@@ -1,0 +1,105 @@
+//! The groups of merged sections: either kind of merging, behind one look-up.
+
+use image::{Elf, Section};
+use rayon::prelude::*;
+
+use crate::entries::Entries;
+use crate::error::{Error, lossy};
+use crate::layout::{Group, Layout, Member};
+use crate::object::Object;
+use crate::strings::Strings;
+
+/// A group of merged sections, placed.
+#[derive(Debug)]
+pub(crate) enum Merged<'a> {
+    /// Debug strings.
+    Strings(Strings<'a>),
+    /// Entries of the image, with the address of each section.
+    Entries(Entries<'a>, Vec<u64>),
+}
+
+impl Merged<'_> {
+    /// Where the byte at `offset` of a member is: an address, or an offset into the debug section.
+    pub(crate) fn find(&self, member: u32, offset: u64) -> Option<u64> {
+        match self {
+            Merged::Strings(strings) => strings.find(member as usize, offset),
+            Merged::Entries(entries, addrs) => {
+                let (section, at) = entries.find(member as usize, offset)?;
+                addrs.get(section as usize)?.checked_add(at)
+            }
+        }
+    }
+}
+
+/// Merges all groups, and sets the sizes of the merged debug sections.
+///
+/// # Errors
+/// The image does not hold what merging its sections gives.
+pub(crate) fn merge_all<'a>(
+    layout: &mut Layout<'a>,
+    objects: &[Object<'a>],
+    image: &Elf<'_>,
+) -> Result<Vec<Merged<'a>>, Error> {
+    let merged: Vec<Merged<'a>> = layout
+        .groups
+        .par_iter()
+        .map(|group| match group.debug {
+            Some(_) => merge_debug(group, objects),
+            None => merge_image(group, objects, image),
+        })
+        .collect::<Result<_, _>>()?;
+    for (group, merged) in layout.groups.iter().zip(&merged) {
+        if let (Some(debug), Merged::Strings(strings)) = (group.debug, merged) {
+            layout.debug[debug as usize].size = strings.size;
+        }
+    }
+    Ok(merged)
+}
+
+fn contents<'a>(group: &Group, objects: &[Object<'a>]) -> Result<Vec<&'a [u8]>, Error> {
+    let bytes = |member: &Member| objects[member.input as usize].bytes(member.section);
+    group.members.iter().map(bytes).collect()
+}
+
+fn merge_debug<'a>(group: &Group, objects: &[Object<'a>]) -> Result<Merged<'a>, Error> {
+    if (group.entsize, group.align, group.strings) != (1, 1, true) {
+        return Err(Error::unsupported("merged debug sections other than of byte strings"));
+    }
+    Strings::merge(contents(group, objects)?).map(Merged::Strings)
+}
+
+fn merge_image<'a>(
+    group: &Group,
+    objects: &[Object<'a>],
+    image: &Elf<'_>,
+) -> Result<Merged<'a>, Error> {
+    let entsize = usize::try_from(group.entsize)
+        .map_err(|_| Error::unsupported("merged entries of 4 GiB"))?;
+    let entries = Entries::merge(contents(group, objects)?, entsize, group.strings, group.align);
+    let addrs: Vec<u64> = group.members.iter().map(|member| member.addr).collect();
+    let differs = |member: &Member| {
+        let object = &objects[member.input as usize];
+        let section = lossy(object.elf.sections()[member.section as usize].name);
+        Error::disagree(format!("{}: the linker merged {section} otherwise", object.name))
+    };
+    for (member, size) in group.members.iter().zip(&entries.sizes) {
+        if size.is_some_and(|size| size != member.size) {
+            return Err(differs(member));
+        }
+    }
+    for ((section, at), text) in entries.kept() {
+        let member = &group.members[section as usize];
+        let there = member.addr.checked_add(at).and_then(|addr| loaded(image, addr, text.len()));
+        if there != Some(text) {
+            return Err(differs(member));
+        }
+    }
+    Ok(Merged::Entries(entries, addrs))
+}
+
+/// The bytes of the image at an address.
+fn loaded<'i>(image: &Elf<'i>, addr: u64, len: usize) -> Option<&'i [u8]> {
+    let (_, offset): (&Section<'_>, u64) = image.locate(addr, len as u64)?;
+    let start = usize::try_from(offset).ok()?;
+    image.data().get(start..start.checked_add(len)?)
+}

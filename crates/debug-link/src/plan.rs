@@ -1,0 +1,248 @@
+//! The plan of a finished image, and its writing.
+
+use image::Elf;
+use rayon::prelude::*;
+
+use crate::error::Error;
+use crate::frame::{Frame, Origin};
+use crate::layout::Layout;
+use crate::map::LinkMap;
+use crate::merge::{self, Merged};
+use crate::object::{Input, Object};
+use crate::relocate::{Chunk, Source, Stop};
+use crate::targets::{self, Target};
+
+/// Strings that one task writes.
+const STRINGS: usize = 1 << 13;
+/// Bytes that one task copies.
+const COPY: usize = 1 << 21;
+
+/// An image with debug info, ready to be written.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    image: &'a [u8],
+    objects: Vec<Object<'a>>,
+    layout: Layout<'a>,
+    merged: Vec<Merged<'a>>,
+    targets: Vec<Vec<Target>>,
+    frame: Frame,
+}
+
+/// What goes into a part of the output.
+#[derive(Debug)]
+enum Work<'p, 'a> {
+    /// These bytes.
+    Bytes(&'p [u8]),
+    /// Kept strings of a group, by index.
+    Strings(&'p Merged<'a>, std::ops::Range<usize>),
+    /// A part of an input section.
+    Chunk(Source<'p, 'a>, Chunk),
+}
+
+/// A part of the output.
+#[derive(Debug)]
+struct Task<'p, 'a> {
+    /// Offset in the output, in bytes.
+    at: u64,
+    len: u64,
+    work: Work<'p, 'a>,
+}
+
+impl<'a> Plan<'a> {
+    /// Plans the image that the linker would have written with debug info.
+    ///
+    /// `inputs` are the linker's, in its order; `image` is what it wrote with `--strip-debug`; `map` is the map of
+    /// that very link. The contents of `image` may have been changed since, not its headers and symbols.
+    ///
+    /// # Errors
+    /// Anything that cannot be followed exactly; see [`Error`].
+    pub fn new(inputs: &[Input<'a>], image: &'a [u8], map: &LinkMap<'a>) -> Result<Self, Error> {
+        let elf = Elf::parse(image)?;
+        let objects = Object::parse_all(inputs)?;
+        let mut layout = Layout::new(&objects, map)?;
+        let merged = merge::merge_all(&mut layout, &objects, &elf)?;
+        let targets = targets::resolve(&objects, &layout, &merged, &elf.symbols()?);
+        let frame = Frame::new(&elf, map, &layout.debug)?;
+        Ok(Plan { image, objects, layout, merged, targets, frame })
+    }
+
+    /// Size of the output in bytes.
+    #[allow(clippy::len_without_is_empty, reason = "an image is never empty")]
+    pub fn len(&self) -> u64 {
+        self.frame.len
+    }
+
+    /// Writes the image to `out`, all of it, with as many threads as the current pool of rayon has.
+    ///
+    /// The build ID is still that of the image without debug info; see [`crate::build_id`].
+    ///
+    /// # Errors
+    /// A buffer that is not of [`Plan::len`] bytes, or a relocation that cannot be applied; `out` is
+    /// then in an undefined state.
+    pub fn write(&self, out: &mut [u8]) -> Result<(), Error> {
+        if out.len() as u64 != self.frame.len {
+            return Err(Error::Buffer { len: self.frame.len, buffer: out.len() });
+        }
+        let tasks = self.tasks()?;
+        let unordered: Vec<&Task<'_, 'a>> = deal(out, &tasks)?
+            .into_par_iter()
+            .filter_map(|(task, part)| match task.run(part) {
+                Ok(()) => None,
+                Err(Stop::Unordered) => Some(Ok(task)),
+                Err(Stop::Bad(error)) => Some(Err(error)),
+            })
+            .collect::<Result<_, _>>()?;
+        self.write_unordered(&unordered, out)
+    }
+
+    /// Writes the sections of these tasks again, each in one piece.
+    fn write_unordered(&self, tasks: &[&Task<'_, 'a>], out: &mut [u8]) -> Result<(), Error> {
+        let mut done: Vec<u64> = Vec::new();
+        for task in tasks {
+            let Work::Chunk(source, chunk) = &task.work else { continue };
+            let start = task.at - chunk.bytes.start as u64;
+            if done.contains(&start) {
+                continue;
+            }
+            done.push(start);
+            let whole = source.whole()?;
+            let part = &mut out[start as usize..start as usize + whole.bytes.len()];
+            match source.write(&whole, part) {
+                Ok(()) => {}
+                Err(Stop::Bad(error)) => return Err(error),
+                Err(Stop::Unordered) => return Err(Error::disagree("relocations out of order")),
+            }
+        }
+        Ok(())
+    }
+
+    /// The whole output but for gaps, in order.
+    fn tasks(&self) -> Result<Vec<Task<'_, 'a>>, Error> {
+        let mut tasks = Vec::new();
+        let header = &self.frame.file_header;
+        bytes(&mut tasks, 0, header);
+        let head = self.image.get(header.len()..self.frame.head as usize);
+        bytes(&mut tasks, header.len() as u64, head.unwrap_or(&[]));
+        let elf = Elf::parse(self.image)?;
+        let last = self.frame.sections.len() - 1;
+        for (index, extent) in self.frame.sections.iter().enumerate() {
+            match extent.origin {
+                Origin::Debug(debug) => self.debug_tasks(&mut tasks, debug, extent.offset)?,
+                Origin::Image(_) if index == last => {
+                    bytes(&mut tasks, extent.offset, &self.frame.names);
+                }
+                Origin::Image(_) if index == last - 2 => {
+                    bytes(&mut tasks, extent.offset, &self.frame.symbols);
+                }
+                Origin::Image(_) if extent.offset < self.frame.head || extent.size == 0 => {}
+                Origin::Image(old) => {
+                    let contents = elf.bytes(&elf.sections()[old as usize])?;
+                    bytes(&mut tasks, extent.offset, contents);
+                }
+            }
+        }
+        bytes(&mut tasks, self.frame.section_headers_at, &self.frame.section_headers);
+        Ok(tasks)
+    }
+
+    /// The tasks of one debug section.
+    fn debug_tasks<'p>(
+        &'p self,
+        tasks: &mut Vec<Task<'p, 'a>>,
+        index: u32,
+        base: u64,
+    ) -> Result<(), Error> {
+        let debug = &self.layout.debug[index as usize];
+        if let Some(group) = debug.group {
+            string_tasks(tasks, &self.merged[group as usize], base, debug.size);
+            return Ok(());
+        }
+        for piece in &debug.pieces {
+            let object = &self.objects[piece.input as usize];
+            let source = Source {
+                object,
+                section: piece.section,
+                bytes: object.bytes(piece.section)?,
+                targets: &self.targets[piece.input as usize],
+                merged: &self.merged,
+                offset: piece.offset,
+            };
+            for chunk in source.chunks()? {
+                let at = base + piece.offset + chunk.bytes.start as u64;
+                let len = chunk.bytes.len() as u64;
+                tasks.push(Task { at, len, work: Work::Chunk(source, chunk) });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Task<'_, '_> {
+    fn run(&self, out: &mut [u8]) -> Result<(), Stop> {
+        match &self.work {
+            Work::Bytes(bytes) => out.copy_from_slice(bytes),
+            Work::Strings(merged, range) => {
+                let Merged::Strings(strings) = merged else { return Ok(()) };
+                let mut rest = out;
+                for text in strings.kept(range.clone()) {
+                    let (here, behind) = rest.split_at_mut(text.len() + 1);
+                    here[..text.len()].copy_from_slice(text);
+                    here[text.len()] = 0;
+                    rest = behind;
+                }
+            }
+            Work::Chunk(source, chunk) => source.write(chunk, out)?,
+        }
+        Ok(())
+    }
+}
+
+/// Tasks that copy `contents` to `at`.
+fn bytes<'p>(tasks: &mut Vec<Task<'p, '_>>, at: u64, contents: &'p [u8]) {
+    for (index, part) in contents.chunks(COPY).enumerate() {
+        let at = at + (index * COPY) as u64;
+        tasks.push(Task { at, len: part.len() as u64, work: Work::Bytes(part) });
+    }
+}
+
+/// Tasks that write the strings of a debug section of `size` bytes at `base`.
+fn string_tasks<'p, 'a>(
+    tasks: &mut Vec<Task<'p, 'a>>,
+    merged: &'p Merged<'a>,
+    base: u64,
+    size: u64,
+) {
+    let Merged::Strings(strings) = merged else { return };
+    let mut first = 0;
+    let mut at = 0;
+    while first < strings.len() {
+        let last = (first + STRINGS).min(strings.len());
+        let end = strings.start(last).unwrap_or(size);
+        tasks.push(Task { at: base + at, len: end - at, work: Work::Strings(merged, first..last) });
+        (first, at) = (last, end);
+    }
+}
+
+/// Gives every task its part of the output, and fills the gaps with zeros.
+fn deal<'o, 't, 'p, 'a>(
+    out: &'o mut [u8],
+    tasks: &'t [Task<'p, 'a>],
+) -> Result<Vec<(&'t Task<'p, 'a>, &'o mut [u8])>, Error> {
+    let mut parts = Vec::with_capacity(tasks.len());
+    let (mut rest, mut at) = (out, 0);
+    for task in tasks {
+        let gap = task.at.checked_sub(at);
+        let parted = gap.and_then(|gap| {
+            let (gap, behind) = std::mem::take(&mut rest).split_at_mut_checked(gap as usize)?;
+            gap.fill(0);
+            behind.split_at_mut_checked(task.len as usize)
+        });
+        let Some((part, behind)) = parted else {
+            return Err(Error::disagree(format!("sections overlap at {:#x} of the file", task.at)));
+        };
+        parts.push((task, part));
+        (rest, at) = (behind, task.at + task.len);
+    }
+    rest.fill(0);
+    Ok(parts)
+}

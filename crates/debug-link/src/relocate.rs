@@ -1,0 +1,376 @@
+//! Applying relocations, chunk by chunk, on the way into the output.
+//!
+//! The relocations of a section are cut into chunks at offsets where none straddles. A chunk copies its bytes
+//! from the input and applies its relocations there, so every byte of output is written while it is in the
+//! cache, and chunks do not touch each other. That takes relocations in the order of their offsets, which is
+//! how assemblers and `ld -r` write them; a section where they are not is done again in one piece.
+//!
+//! A reference to something discarded becomes 0, and 1 in `.debug_ranges`, where 0 would end a list
+//! (GNU ld 2.40, `_bfd_clear_contents`).
+
+use image::consts::{Rel32, Rel64, Rela32, Rela64, SHT_RELA};
+use image::{Class, Endian, Endianness};
+use object::{BigEndian, LittleEndian, pod};
+
+use crate::error::{Error, lossy};
+use crate::how::{self, Act, How, Range};
+use crate::merge::Merged;
+use crate::object::Object;
+use crate::targets::Target;
+
+/// Relocations of one chunk.
+const RELOCATIONS: usize = 1 << 14;
+
+/// A section of an input that is copied, with its relocations.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Source<'p, 'a> {
+    pub(crate) object: &'p Object<'a>,
+    pub(crate) section: u32,
+    /// The section's bytes in the input.
+    pub(crate) bytes: &'a [u8],
+    pub(crate) targets: &'p [Target],
+    pub(crate) merged: &'p [Merged<'a>],
+    /// Offset of the section in the output section, which is at address 0.
+    pub(crate) offset: u64,
+}
+
+/// A part of a section: its bytes and those of its relocations that lie there, by index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Chunk {
+    pub(crate) bytes: std::ops::Range<usize>,
+    pub(crate) relocations: std::ops::Range<usize>,
+}
+
+/// Why a chunk was not written.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// A relocation lies outside of the chunk: they are not in order.
+    Unordered,
+    /// A relocation that cannot be applied.
+    Bad(Error),
+}
+
+/// A relocation record of any class and byte order.
+trait Record: pod::Pod + Sync {
+    fn decode(&self) -> Decoded;
+}
+
+/// A relocation.
+#[derive(Clone, Copy)]
+struct Decoded {
+    offset: u64,
+    symbol: u32,
+    r_type: u32,
+    /// `None` if it stands in the field.
+    addend: Option<i64>,
+}
+
+impl<E: Endian + Default + Sync> Record for Rela64<E> {
+    fn decode(&self) -> Decoded {
+        let (e, info) = (E::default(), self.r_info.get(E::default()));
+        let (symbol, r_type) = ((info >> 32) as u32, info as u32);
+        Decoded { offset: self.r_offset.get(e), symbol, r_type, addend: Some(self.r_addend.get(e)) }
+    }
+}
+
+impl<E: Endian + Default + Sync> Record for Rel64<E> {
+    fn decode(&self) -> Decoded {
+        let (e, info) = (E::default(), self.r_info.get(E::default()));
+        let (symbol, r_type) = ((info >> 32) as u32, info as u32);
+        Decoded { offset: self.r_offset.get(e), symbol, r_type, addend: None }
+    }
+}
+
+impl<E: Endian + Default + Sync> Record for Rela32<E> {
+    fn decode(&self) -> Decoded {
+        let (e, info) = (E::default(), self.r_info.get(E::default()));
+        let addend = Some(i64::from(self.r_addend.get(e)));
+        Decoded {
+            offset: self.r_offset.get(e).into(),
+            symbol: info >> 8,
+            r_type: info & 0xff,
+            addend,
+        }
+    }
+}
+
+impl<E: Endian + Default + Sync> Record for Rel32<E> {
+    fn decode(&self) -> Decoded {
+        let (e, info) = (E::default(), self.r_info.get(E::default()));
+        let offset = self.r_offset.get(e).into();
+        Decoded { offset, symbol: info >> 8, r_type: info & 0xff, addend: None }
+    }
+}
+
+/// Calls a function that is generic over the record with the type that a section has.
+macro_rules! with_records {
+    ($source:expr, $function:ident $(, $argument:expr)*) => {{
+        let elf = &$source.object.elf;
+        let relocations = $source.object.relocations[$source.section as usize];
+        let rela = elf.sections()[relocations as usize].sh_type == SHT_RELA.0;
+        match (elf.class(), elf.endian(), rela) {
+            (Class::Elf64, Endianness::Little, true) => $function::<Rela64<LittleEndian>>($source $(, $argument)*),
+            (Class::Elf64, Endianness::Little, false) => $function::<Rel64<LittleEndian>>($source $(, $argument)*),
+            (Class::Elf64, Endianness::Big, true) => $function::<Rela64<BigEndian>>($source $(, $argument)*),
+            (Class::Elf64, Endianness::Big, false) => $function::<Rel64<BigEndian>>($source $(, $argument)*),
+            (Class::Elf32, Endianness::Little, true) => $function::<Rela32<LittleEndian>>($source $(, $argument)*),
+            (Class::Elf32, Endianness::Little, false) => $function::<Rel32<LittleEndian>>($source $(, $argument)*),
+            (Class::Elf32, Endianness::Big, true) => $function::<Rela32<BigEndian>>($source $(, $argument)*),
+            (Class::Elf32, Endianness::Big, false) => $function::<Rel32<BigEndian>>($source $(, $argument)*),
+        }
+    }};
+}
+
+impl Source<'_, '_> {
+    /// Cuts the section into chunks with about as much work each.
+    ///
+    /// # Errors
+    /// Relocations that do not lie within the file.
+    pub(crate) fn chunks(&self) -> Result<Vec<Chunk>, Error> {
+        if self.object.relocations[self.section as usize] == 0 {
+            return Ok(plain_chunks(self.bytes.len()));
+        }
+        with_records!(self, chunks)
+    }
+
+    /// Writes one chunk to `out`, which has its size.
+    pub(crate) fn write(&self, chunk: &Chunk, out: &mut [u8]) -> Result<(), Stop> {
+        out.copy_from_slice(&self.bytes[chunk.bytes.clone()]);
+        if chunk.relocations.is_empty() {
+            return Ok(());
+        }
+        with_records!(self, apply, chunk, out)
+    }
+
+    /// The whole section as one chunk, for relocations in any order.
+    ///
+    /// # Errors
+    /// Relocations that do not lie within the file.
+    pub(crate) fn whole(&self) -> Result<Chunk, Error> {
+        let relocations = match self.object.relocations[self.section as usize] {
+            0 => 0,
+            _ => with_records!(self, count)?,
+        };
+        Ok(Chunk { bytes: 0..self.bytes.len(), relocations: 0..relocations })
+    }
+
+    fn fault(&self, offset: u64, cause: impl Into<String>) -> Error {
+        Error::Relocation {
+            input: self.object.name.to_owned(),
+            section: lossy(self.object.elf.sections()[self.section as usize].name),
+            offset,
+            cause: cause.into(),
+        }
+    }
+}
+
+/// Bytes without relocations, in pieces of 1 MiB.
+fn plain_chunks(len: usize) -> Vec<Chunk> {
+    let step = 1 << 20;
+    let starts = (0..len).step_by(step);
+    starts.map(|start| Chunk { bytes: start..len.min(start + step), relocations: 0..0 }).collect()
+}
+
+fn records<'a, R: Record>(source: &Source<'_, 'a>) -> Result<&'a [R], Error> {
+    let index = source.object.relocations[source.section as usize];
+    let section = &source.object.elf.sections()[index as usize];
+    let bytes = source.object.bytes(index)?;
+    let whole = bytes.len() / size_of::<R>();
+    let records = pod::slice_from_bytes::<R>(bytes, whole);
+    if section.entsize != size_of::<R>() as u64 || bytes.len() % size_of::<R>() != 0 {
+        return Err(source.fault(0, "relocations of an unknown size"));
+    }
+    records.map(|(records, _)| records).map_err(|()| source.fault(0, "misaligned relocations"))
+}
+
+fn count<R: Record>(source: &Source<'_, '_>) -> Result<usize, Error> {
+    records::<R>(source).map(<[R]>::len)
+}
+
+fn chunks<R: Record>(source: &Source<'_, '_>) -> Result<Vec<Chunk>, Error> {
+    let records = records::<R>(source)?;
+    let len = source.bytes.len();
+    let mut chunks = Vec::with_capacity(records.len() / RELOCATIONS + 1);
+    let (mut start, mut first) = (0, 0);
+    while first < records.len() {
+        let mut last = (first + RELOCATIONS).min(records.len());
+        // Two relocations of one field stay together.
+        while last < records.len()
+            && records[last].decode().offset == records[last - 1].decode().offset
+        {
+            last += 1;
+        }
+        let end = match records.get(last) {
+            Some(next) => usize::try_from(next.decode().offset).unwrap_or(len),
+            None => len,
+        };
+        // Out of order, or out of the section: `write` finds the relocation.
+        let end = end.clamp(start, len);
+        chunks.push(Chunk { bytes: start..end, relocations: first..last });
+        (start, first) = (end, last);
+    }
+    Ok(chunks)
+}
+
+/// Applies the relocations of a chunk to its bytes.
+fn apply<R: Record>(source: &Source<'_, '_>, chunk: &Chunk, out: &mut [u8]) -> Result<(), Stop> {
+    let records = records::<R>(source).map_err(Stop::Bad)?;
+    let little = source.object.elf.endian() == Endianness::Little;
+    let machine = source.object.elf.header().machine;
+    let name = source.object.elf.sections()[source.section as usize].name;
+    let tombstone = u64::from(name == b".debug_ranges");
+    let whole = chunk.bytes.len() == source.bytes.len();
+    let mut known: (u32, Option<How>) = (0, how::of(machine, 0));
+    for record in &records[chunk.relocations.clone()] {
+        let relocation = record.decode();
+        let bad = |cause: String| Stop::Bad(source.fault(relocation.offset, cause));
+        if relocation.r_type != known.0 {
+            known = (relocation.r_type, how::of(machine, relocation.r_type));
+        }
+        let Some(how) = known.1 else {
+            return Err(bad(format!(
+                "unknown relocation {} of machine {machine}",
+                relocation.r_type
+            )));
+        };
+        if how.act == Act::Nothing {
+            continue;
+        }
+        let within = relocation.offset.wrapping_sub(chunk.bytes.start as u64);
+        let field = usize::try_from(within)
+            .ok()
+            .and_then(|at| out.get_mut(at..at.checked_add(usize::from(how.size))?));
+        let Some(field) = field else {
+            return Err(match whole {
+                true => bad("the relocation lies outside of its section".to_owned()),
+                false => Stop::Unordered,
+            });
+        };
+        let addend =
+            relocation.addend.unwrap_or_else(|| sign_extended(read(field, little), how.size));
+        let value = match source.targets.get(relocation.symbol as usize) {
+            Some(&Target::Value(value)) => value.wrapping_add_signed(addend),
+            Some(&Target::Merged { group, member }) => source.merged[group as usize]
+                .find(member, addend as u64)
+                .ok_or_else(|| bad("it leads to no entry of a merged section".to_owned()))?,
+            Some(Target::Discarded) => {
+                write(field, tombstone, little);
+                continue;
+            }
+            Some(Target::Unknown) | None => {
+                let symbol = relocation.symbol;
+                return Err(bad(format!("the place of symbol {symbol} is not known")));
+            }
+        };
+        let place = source.offset.wrapping_add(relocation.offset);
+        act(field, how, value, place, little)
+            .ok_or_else(|| bad(format!("{value:#x} does not fit its field")))?;
+    }
+    Ok(())
+}
+
+/// Changes a field as a relocation says; `None` if the value does not fit.
+fn act(field: &mut [u8], how: How, value: u64, place: u64, little: bool) -> Option<()> {
+    let bits = u32::from(how.size) * 8;
+    let new = match how.act {
+        Act::Store => value,
+        Act::Relative => value.wrapping_sub(place),
+        Act::Add => read(field, little).wrapping_add(value),
+        Act::Subtract => read(field, little).wrapping_sub(value),
+        Act::Nothing => return Some(()),
+    };
+    if bits < 64 {
+        let unsigned = new >> bits == 0;
+        let signed = sign_extended(new, how.size) as u64 == new;
+        let fits = match how.range {
+            Range::Any => true,
+            Range::Unsigned => unsigned,
+            Range::Signed => signed,
+            Range::Either => unsigned || signed,
+        };
+        if !fits {
+            return None;
+        }
+    }
+    if how.mask == 0xff {
+        write(field, new, little);
+    } else {
+        let kept = read(field, little) & !u64::from(how.mask);
+        write(field, kept | new & u64::from(how.mask), little);
+    }
+    Some(())
+}
+
+/// The number in a field of at most eight bytes.
+fn read(field: &[u8], little: bool) -> u64 {
+    let mut bytes = [0; 8];
+    if little {
+        bytes[..field.len()].copy_from_slice(field);
+        u64::from_le_bytes(bytes)
+    } else {
+        bytes[8 - field.len()..].copy_from_slice(field);
+        u64::from_be_bytes(bytes)
+    }
+}
+
+/// Puts the low bytes of a number into a field.
+fn write(field: &mut [u8], value: u64, little: bool) {
+    match (field, little) {
+        (field, true) if field.len() == 8 => field.copy_from_slice(&value.to_le_bytes()),
+        (field, true) if field.len() == 4 => {
+            field.copy_from_slice(&(value as u32).to_le_bytes());
+        }
+        (field, true) => field.copy_from_slice(&value.to_le_bytes()[..field.len()]),
+        (field, false) => field.copy_from_slice(&value.to_be_bytes()[8 - field.len()..]),
+    }
+}
+
+fn sign_extended(value: u64, size: u8) -> i64 {
+    let unused = 64 - u32::from(size) * 8;
+    (value << unused) as i64 >> unused
+}
+
+#[cfg(test)]
+mod tests {
+    use image::consts::{EM_386, EM_RISCV, EM_X86_64};
+
+    use super::*;
+
+    fn done(machine: u16, r_type: u32, field: &[u8], value: u64) -> Option<Vec<u8>> {
+        let mut field = field.to_vec();
+        let how = how::of(machine, r_type)?;
+        act(&mut field, how, value, 0x10, true)?;
+        Some(field)
+    }
+
+    #[test]
+    fn values_that_do_not_fit_are_refused() {
+        let x86 = EM_X86_64.0;
+        assert_eq!(done(x86, 10, &[0; 4], 0xffff_ffff), Some(vec![0xff; 4]));
+        assert_eq!(done(x86, 10, &[0; 4], 0x1_0000_0000), None);
+        assert_eq!(done(x86, 11, &[0; 4], u64::MAX), Some(vec![0xff; 4]));
+        assert_eq!(done(x86, 11, &[0; 4], 0x8000_0000), None);
+        assert_eq!(done(x86, 2, &[0; 4], 0x18), Some(vec![8, 0, 0, 0]));
+        assert_eq!(done(x86, 200, &[0; 4], 0), None);
+        assert_eq!(done(EM_386.0, 1, &[9; 4], 5), Some(vec![5, 0, 0, 0]));
+    }
+
+    #[test]
+    fn riscv_adds_subtracts_and_leaves_the_high_bits_of_a_six_bit_field() {
+        let riscv = EM_RISCV.0;
+        assert_eq!(done(riscv, 34, &[1, 1], 0xff), Some(vec![0, 2]));
+        assert_eq!(done(riscv, 39, &[0, 1, 0, 0], 1), Some(vec![0xff, 0, 0, 0]));
+        assert_eq!(done(riscv, 53, &[0xc0], 0x45), Some(vec![0xc5]));
+        assert_eq!(done(riscv, 52, &[0xc5], 6), Some(vec![0xff]));
+    }
+
+    #[test]
+    fn numbers_are_read_and_written_in_either_byte_order() {
+        let mut field = [0; 4];
+        write(&mut field, 0x0102_0304, false);
+        assert_eq!((field, read(&field, false)), ([1, 2, 3, 4], 0x0102_0304));
+        write(&mut field, 0x0102_0304, true);
+        assert_eq!((field, read(&field, true)), ([4, 3, 2, 1], 0x0102_0304));
+        assert_eq!(sign_extended(0xffff_fffe, 4), -2);
+    }
+}

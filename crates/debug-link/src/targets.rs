@@ -1,0 +1,118 @@
+//! What the symbols of the inputs stand for in the output.
+//!
+//! Debug info refers mostly to section symbols, whose place is the section's. A global symbol is what the
+//! image's symbol table says; one that is not there was hidden, and its own definition counts. An undefined
+//! weak symbol is 0, as in every static link.
+
+use hashbrown::HashMap;
+use image::consts::{STB_LOCAL, STB_WEAK, STT_SECTION};
+use image::{Place as Defined, Symbol};
+use rayon::prelude::*;
+
+use crate::layout::{Layout, Place};
+use crate::merge::Merged;
+use crate::object::{Object, is_debug};
+
+/// What a symbol of an input stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// This address, or offset into an output section.
+    Value(u64),
+    /// The start of a merged section: where the addend leads to is looked up.
+    Merged {
+        /// Index of the group.
+        group: u32,
+        /// Index of the section within it.
+        member: u32,
+    },
+    /// Something that was thrown away.
+    Discarded,
+    /// Its place is not known; an error as soon as it is used.
+    Unknown,
+}
+
+/// For each input the targets of its symbols, the null symbol first; nothing for inputs without debug info.
+pub(crate) fn resolve(
+    objects: &[Object<'_>],
+    layout: &Layout<'_>,
+    merged: &[Merged<'_>],
+    image_symbols: &[Symbol<'_>],
+) -> Vec<Vec<Target>> {
+    let globals: HashMap<&[u8], u64> = image_symbols
+        .iter()
+        .filter(|symbol| symbol.bind != STB_LOCAL.0)
+        .map(|symbol| (symbol.name, symbol.value))
+        .collect();
+    let own = |input: usize, symbol: &Symbol<'_>| defined(symbol, &layout.places[input], merged);
+    let hidden = hidden(objects, &globals, own);
+    let of_input = |(input, object): (usize, &Object<'_>)| {
+        if !has_debug_relocations(object) {
+            return Vec::new();
+        }
+        let mut targets = Vec::with_capacity(object.symbols.len() + 1);
+        targets.push(Target::Value(0));
+        targets.extend(object.symbols.iter().map(|symbol| {
+            if symbol.bind == STB_LOCAL.0 {
+                return own(input, symbol);
+            }
+            if let Some(&value) = globals.get(symbol.name) {
+                return Target::Value(value);
+            }
+            match (symbol.place, hidden.get(symbol.name)) {
+                (_, Some(&target)) => target,
+                (Defined::Undefined, None) if symbol.bind == STB_WEAK.0 => Target::Value(0),
+                _ => own(input, symbol),
+            }
+        }));
+        targets
+    };
+    objects.par_iter().enumerate().map(of_input).collect()
+}
+
+/// The definitions of symbols that the image does not show as global, the strong ones first.
+fn hidden<'a>(
+    objects: &[Object<'a>],
+    globals: &HashMap<&[u8], u64>,
+    own: impl Fn(usize, &Symbol<'_>) -> Target,
+) -> HashMap<&'a [u8], Target> {
+    let mut hidden = HashMap::new();
+    for weak in [false, true] {
+        for (input, object) in objects.iter().enumerate() {
+            for symbol in &object.symbols {
+                let here = symbol.bind != STB_LOCAL.0 && symbol.place != Defined::Undefined;
+                let turn = (symbol.bind == STB_WEAK.0) == weak;
+                if here && turn && !globals.contains_key(symbol.name) {
+                    hidden.entry(symbol.name).or_insert_with(|| own(input, symbol));
+                }
+            }
+        }
+    }
+    hidden
+}
+
+/// What a symbol stands for by its own definition.
+fn defined(symbol: &Symbol<'_>, places: &[Place], merged: &[Merged<'_>]) -> Target {
+    let section = match symbol.place {
+        Defined::Section(section) => section,
+        Defined::Absolute => return Target::Value(symbol.value),
+        Defined::Undefined | Defined::Common | Defined::Reserved(_) => return Target::Unknown,
+    };
+    match places.get(section as usize) {
+        Some(Place::At(addr)) => Target::Value(addr.wrapping_add(symbol.value)),
+        Some(Place::Discarded) => Target::Discarded,
+        // Only a section symbol's addend takes part in finding the entry.
+        Some(&Place::Merged { group, member }) if symbol.kind == STT_SECTION.0 => {
+            if symbol.value == 0 { Target::Merged { group, member } } else { Target::Unknown }
+        }
+        Some(&Place::Merged { group, member }) => {
+            let at = merged.get(group as usize).and_then(|m| m.find(member, symbol.value));
+            at.map_or(Target::Unknown, Target::Value)
+        }
+        Some(Place::Unknown | Place::Resized) | None => Target::Unknown,
+    }
+}
+
+fn has_debug_relocations(object: &Object<'_>) -> bool {
+    let sections = object.elf.sections().iter().zip(&object.relocations);
+    sections.into_iter().any(|(section, &relocations)| relocations != 0 && is_debug(section))
+}

@@ -1,0 +1,132 @@
+//! Debug info put into an image that was linked without, beside the linker's own link with it.
+//!
+//! For each kernel GNU ld links twice from the very same objects: with debug info, and without it but with a
+//! map. From the second the first is made, and `cmp` decides, build ID and all.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use debug_link::{Input, LinkMap, Plan, build_id};
+use peer_tests::link::{Recorded, assert_same_bytes, scratch};
+use peer_tests::run;
+use serde_json::Value;
+
+/// A kernel, the objects of its link, and those that earlier steps left in its tree.
+struct Kernel {
+    dir: PathBuf,
+    call: Value,
+    whole: [&'static str; 3],
+    made: [&'static str; 2],
+}
+
+impl Kernel {
+    fn new(name: &str) -> Self {
+        let dir = Recorded::of(name).dir;
+        let record = fs::read_to_string(dir.join(".vmlinker.json")).expect("a record is text");
+        let record: Value = serde_json::from_str(&record).expect("a record is JSON");
+        let archive = name.starts_with("6.1-");
+        let kernel = if archive { "vmlinux.a" } else { "vmlinux.o" };
+        let whole = [kernel, ".vmlinux.export.o", "init/version-timestamp.o"];
+        let made = match archive {
+            true => [".tmp_vmlinux.kallsyms2.o", ".btf.vmlinux.bin.o"],
+            false => [".tmp_vmlinux2.kallsyms.o", ".tmp_vmlinux1.btf.o"],
+        };
+        Kernel { dir, call: record["call"].clone(), whole, made }
+    }
+
+    fn word(&self, name: &str) -> &str {
+        self.call[name].as_str().expect("a record has the linker's flags")
+    }
+
+    /// Links as the kernel's script does.
+    fn link(&self, output: &Path, more: &[&OsStr]) {
+        let mut ld = Command::new(self.word("ld"));
+        ld.current_dir(&self.dir);
+        ld.args(self.word("ldflags").split_whitespace());
+        ld.args(self.word("ldflags_vmlinux").split_whitespace());
+        ld.arg("--script=arch/x86/kernel/vmlinux.lds").args(more).arg("-o").arg(output);
+        ld.arg("--whole-archive").args(self.whole).arg("--no-whole-archive").args(self.made);
+        run(&mut ld);
+    }
+
+    /// The names of all objects as the linker's map has them, in the order of the link.
+    fn objects(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for name in self.whole.into_iter().chain(self.made) {
+            if name.ends_with(".a") {
+                let members = run(Command::new("ar").args(["t", name]).current_dir(&self.dir));
+                let members = String::from_utf8(members).expect("names of objects are ASCII");
+                let prefix = format!("{}/", self.dir.display());
+                let relative =
+                    |member: &str| member.strip_prefix(&prefix).unwrap_or(member).to_owned();
+                names.extend(members.lines().map(relative));
+            } else {
+                names.push(name.to_owned());
+            }
+        }
+        names
+    }
+}
+
+fn debug_info_comes_out_as_the_linker_writes_it(name: &str) {
+    let kernel = Kernel::new(name);
+    let dir = scratch();
+    let path = |name: &str| dir.path().join(name);
+    kernel.link(&path("whole"), &[]);
+    let map = [OsStr::new("-Map"), path("map").as_os_str()].map(OsStr::to_owned);
+    let map = map.each_ref().map(|word| &**word);
+    kernel.link(&path("stripped"), &[&map[..], &[OsStr::new("--strip-debug")]].concat());
+
+    let read = |path: &Path| fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let names = kernel.objects();
+    let objects: Vec<Vec<u8>> = names.iter().map(|name| read(&kernel.dir.join(name))).collect();
+    let inputs: Vec<Input<'_>> =
+        names.iter().zip(&objects).map(|(name, data)| Input { name, data }).collect();
+    let (stripped, map) = (read(&path("stripped")), read(&path("map")));
+    let map = LinkMap::parse_gnu(&map).expect("a map of GNU ld");
+    let plan = Plan::new(&inputs, &stripped, &map).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let mut made = vec![0xaa; plan.len() as usize];
+    plan.write(&mut made).unwrap_or_else(|e| panic!("{name}: {e}"));
+    build_id::set_gnu_sha1(&mut made).unwrap_or_else(|e| panic!("{name}: {e}"));
+    fs::write(path("made"), &made).expect("a scratch directory is writable");
+    assert_same_bytes(&path("made"), &path("whole"), name);
+}
+
+#[test]
+fn vmlinux_a_of_6_1() {
+    debug_info_comes_out_as_the_linker_writes_it("6.1-tiny");
+}
+
+#[test]
+fn vmlinux_o_of_6_12() {
+    debug_info_comes_out_as_the_linker_writes_it("6.12-tiny");
+}
+
+#[test]
+fn vmlinux_o_of_7_3() {
+    debug_info_comes_out_as_the_linker_writes_it("7.3-tiny");
+}
+
+/// A link with another input than the map tells of is noticed.
+#[test]
+fn an_image_of_another_kernel_is_refused() {
+    let kernel = Kernel::new("6.12-tiny");
+    let dir = scratch();
+    let (map, image) = (dir.path().join("map"), dir.path().join("image"));
+    kernel.link(&image, &[OsStr::new("-Map"), map.as_os_str(), OsStr::new("--strip-debug")]);
+    let object = fs::read(kernel.dir.join("vmlinux.o")).expect("a built kernel has vmlinux.o");
+    let (map, mut image) = (fs::read(map).unwrap(), fs::read(image).unwrap());
+    let map = LinkMap::parse_gnu(&map).expect("a map of GNU ld");
+    let inputs = [Input { name: "vmlinux.o", data: &object }];
+    // A string literal that has changed since.
+    let at = memchr_of(&image, b"Kernel panic - not syncing");
+    image[at] = b'k';
+    let error = Plan::new(&inputs, &image, &map).unwrap_err().to_string();
+    assert!(error.contains("merged .rodata.str"), "{error}");
+}
+
+fn memchr_of(bytes: &[u8], text: &[u8]) -> usize {
+    bytes.windows(text.len()).position(|window| window == text).expect("the kernel has this text")
+}
