@@ -259,7 +259,7 @@ impl FirstUse {
     }
 
     fn chunk_of(id: StrId) -> usize {
-        ((id | (1 << CHUNK_BITS) - 1).ilog2() + 1 - CHUNK_BITS) as usize
+        ((id | ((1 << CHUNK_BITS) - 1)).ilog2() + 1 - CHUNK_BITS) as usize
     }
 
     /// The first number of a chunk.
