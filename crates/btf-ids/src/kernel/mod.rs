@@ -15,7 +15,8 @@
 //! Cost: a few passes over the types as words, a hash of all strings and a sort of the named types.
 //!
 //! Source of facts: tools/bpf/resolve_btfids/main.c, tools/lib/bpf/btf.c and scripts/gen-btf.sh of Linux
-//! 7.3.4. Kept are the peer's messages and its bytes, but not its limit of 100 symbols for one name.
+//! 7.3.4. A tree has this form if its main.c calls `btf__dedup`; the tool of 7.0 to 7.2 does not, and finds
+//! kfuncs by tags that pahole made: another result, which is not made here. Kept are the peer's messages and its bytes, but not its limit of 100 symbols for one name.
 
 mod draft;
 mod kfuncs;
