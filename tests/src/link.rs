@@ -98,13 +98,24 @@ impl Recorded {
     /// # Panics
     /// If the view cannot be changed.
     pub fn enable(&self, option: &str) {
+        self.configure(option, "y");
+    }
+
+    /// Gives `option` this value in the configuration that the link reads, as [`Recorded::enable`] does.
+    ///
+    /// # Panics
+    /// If the view cannot be changed.
+    pub fn configure(&self, option: &str, value: &str) {
         let include = self.dir.join("include");
         let original = fs::read_link(&include).expect("the view's include is a link");
         fs::remove_file(&include).expect("the view is writable");
         farm(&original, &include, &["config"]);
         farm(&original.join("config"), &include.join("config"), &["auto.conf"]);
         let text = fs::read_to_string(original.join("config/auto.conf")).expect("a configuration");
-        fs::write(include.join("config/auto.conf"), format!("{text}CONFIG_{option}=y\n"))
+        let name = format!("CONFIG_{option}=");
+        let others = text.lines().filter(|line| !line.starts_with(&name));
+        let lines: String = others.map(|line| format!("{line}\n")).collect();
+        fs::write(include.join("config/auto.conf"), format!("{lines}{name}{value}\n"))
             .expect("the view is writable");
     }
 

@@ -5,11 +5,12 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use image::Patch;
-use memmap2::Mmap;
+use memmap2::{Mmap, UncheckedAdvice};
 
 use crate::error::{Error, Result};
 
@@ -40,6 +41,22 @@ pub fn map(path: &Path) -> Result<Mmap> {
 pub fn map_open(file: &File) -> io::Result<Mmap> {
     // SAFETY: see above; the map is never written to.
     unsafe { Mmap::map(file) }
+}
+
+/// Gives the pages of a part of a mapped file back that is not read any more.
+///
+/// Pages at the ends that others still read may be among them: they come back from the page cache.
+pub fn forget(map: &Mmap, range: Range<u64>) {
+    const PAGE: usize = 4096;
+    let start = range.start as usize / PAGE * PAGE;
+    let end = (range.end as usize / PAGE * PAGE).min(map.len());
+    if start < end {
+        // SAFETY: the map is of a file and is not written to, so the pages read the same again.
+        let advised =
+            unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, start, end - start) };
+        // Advice that is not taken costs memory and nothing else.
+        let _ = advised;
+    }
 }
 
 /// Writes a file: beside its place, then renamed.

@@ -77,7 +77,8 @@ impl Relink {
         match &self.linker {
             Linker::Script => run_script(call, tree),
             Linker::Vmlinker(request) => {
-                let toolbox = Toolbox::new(tree, request)?;
+                let toolbox = Toolbox::new(tree, Some(call), request)?;
+                toolbox.tell_fallbacks();
                 let options = Options { keep_timestamp: true, ..self.options };
                 Stage::new(call, tree, &toolbox, jobs, options).run()
             }

@@ -6,11 +6,15 @@
 
 use std::fmt;
 
+use dwarf_btf::PaholeVersion;
+
+use crate::call::Call;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::features::BtfRecipe;
 use crate::files;
 use crate::plan::{Engine, EngineRequest, Engines, Part};
+use crate::say;
 use crate::tree::Tree;
 
 /// pahole writes BTF to a file of its own (`--btf_encode_detached`) from 1.22 on.
@@ -29,28 +33,41 @@ pub struct Toolbox {
     pub kallsyms: Option<kallsyms::Dialect>,
     /// The dialect of the tree's `scripts/sorttable.c`.
     pub sorttable: Option<sorttable::Dialect>,
+    /// What the tree asks of pahole.
+    pub btf: Option<dwarf_btf::Options<'static>>,
 }
 
 impl Toolbox {
-    /// Resolves `request` for `tree`.
+    /// Resolves `request` for `tree`. Without a `call` it is not known what Kbuild passes to pahole, and the best is
+    /// assumed.
     ///
     /// # Errors
     /// A native engine is asked for by name and the tree does not allow it.
-    pub fn new(tree: &Tree, request: &EngineRequest) -> Result<Self> {
+    pub fn new(tree: &Tree, call: Option<&Call>, request: &EngineRequest) -> Result<Self> {
         let filter = mksysmap_filter(tree);
         let kallsyms = kallsyms_dialect(tree);
         let sorttable = sorttable_dialect(tree);
+        let btf = btf_options(tree, call);
+        if asked(request, Part::Btf) == Some(Engine::Native)
+            && request.of(Part::Btfobj) == Some(Engine::Kernel)
+        {
+            let cause = "the kernel's recipe for BTF's object (btfobj=kernel) runs pahole itself";
+            return Err(Error::new(cause).advise("use btfobj=native with btf=native"));
+        }
         let mut engines = Engines::all(Engine::Native);
         let mut fallbacks = Vec::new();
         for part in Part::ALL {
             let obstacle = match part {
                 Part::Sysmap => filter.as_ref().err().cloned(),
                 Part::Kallsyms => kallsyms.as_ref().err().cloned(),
+                Part::Btf => btf.as_ref().err().cloned(),
+                // Types of our own are a file already; only pahole's may not be.
+                Part::Btfobj if engines.of(Part::Btf) == Engine::Native => None,
                 Part::Btfobj => btf_object_obstacle(tree),
                 Part::Btfids => None,
                 Part::Sorttable => sorttable.as_ref().err().cloned(),
             };
-            match (request.of(part), obstacle) {
+            match (asked(request, part), obstacle) {
                 (Some(Engine::Kernel), _) => engines = engines.with(part, Engine::Kernel),
                 (_, None) => {}
                 (Some(Engine::Native), Some(reason)) => {
@@ -64,8 +81,23 @@ impl Toolbox {
             }
         }
         let (filter, kallsyms, sorttable) = (filter.ok(), kallsyms.ok(), sorttable.ok());
-        Ok(Toolbox { engines, fallbacks, filter, kallsyms, sorttable })
+        Ok(Toolbox { engines, fallbacks, filter, kallsyms, sorttable, btf: btf.ok() })
     }
+
+    /// Says on standard error what is left to the kernel's tools, and why.
+    pub fn tell_fallbacks(&self) {
+        for (part, reason) in &self.fallbacks {
+            let line = format_args!("the kernel's own tool does '{}': {reason}", part.name());
+            say::remark(format_args!("vmlinker: {line}"));
+        }
+    }
+}
+
+/// The engine that was asked for. The kernel's recipe for the object has pahole write into the image, so who asks
+/// for that recipe asks for pahole.
+fn asked(request: &EngineRequest, part: Part) -> Option<Engine> {
+    let kernels_object = request.of(Part::Btfobj) == Some(Engine::Kernel);
+    request.of(part).or_else(|| (part == Part::Btf && kernels_object).then_some(Engine::Kernel))
 }
 
 fn mksysmap_filter(tree: &Tree) -> std::result::Result<sysmap::Filter, String> {
@@ -109,6 +141,25 @@ fn sorttable_dialect(tree: &Tree) -> std::result::Result<sorttable::Dialect, Str
     }
     let sources: Vec<&[u8]> = sources.iter().map(Vec::as_slice).collect();
     sorttable::Dialect::detect(&sources).map_err(|e| in_file("scripts/sorttable.c", e))
+}
+
+/// What `$PAHOLE_FLAGS` asks for, of the pahole that the tree was configured with.
+fn btf_options(
+    tree: &Tree,
+    call: Option<&Call>,
+) -> std::result::Result<dwarf_btf::Options<'static>, String> {
+    let number = pahole_version(&tree.config)
+        .ok_or("the configuration does not tell pahole's version (CONFIG_PAHOLE_VERSION)")?;
+    let known = [PaholeVersion::V1_24, PaholeVersion::V1_32];
+    let version = known.into_iter().find(|version| u64::from(version.number()) == number);
+    let version = version.ok_or_else(|| {
+        let (major, minor) = (number / 100, number % 100);
+        format!("the bytes of pahole {major}.{minor:02} are not known, only those of 1.24 and 1.32")
+    })?;
+    let words = call.map_or("", |call| call.var("PAHOLE_FLAGS")).split_whitespace();
+    let flags =
+        dwarf_btf::Flags::parse(words, version).map_err(|e| format!("$PAHOLE_FLAGS: {e}"))?;
+    Ok(flags.options)
 }
 
 /// Why BTF cannot come to us as a file; `None` if it can.

@@ -10,12 +10,13 @@ use peer_tests::run;
 
 /// Each line of this table is one link. The two schedules take turns, so that every engine meets one and
 /// the native engines meet both.
-const EVERY_ENGINE: [&[&str]; 8] = [
+const EVERY_ENGINE: [&[&str]; 9] = [
     &["--schedule", "separate"],
     &["--schedule", "merged"],
     &["--engine", "kernel"],
     &["--schedule", "merged", "--engine", "sysmap=kernel"],
     &["--schedule", "separate", "--engine", "kallsyms=kernel"],
+    &["--schedule", "merged", "--engine", "btf=pahole"],
     &["--schedule", "separate", "--engine", "btfobj=kernel"],
     &["--schedule", "merged", "--engine", "btfids=kernel"],
     &["--schedule", "merged", "--engine", "sorttable=kernel"],

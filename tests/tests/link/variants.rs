@@ -1,9 +1,11 @@
-//! Links that are not the everyday one: another linker, a map, the extra pass, symbols that disagree.
+//! Links that are not the everyday one: another linker, another pahole, a map, the extra pass, symbols that
+//! disagree.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use peer_tests::cache;
 use peer_tests::link::{Recorded, assert_same_bytes, scratch};
 use serde_json::Value;
 
@@ -42,6 +44,40 @@ fn lld_links_6_12_to_the_same_bytes() {
 #[test]
 fn lld_links_7_3_to_the_same_bytes() {
     same_with_lld("7.3-tiny");
+}
+
+/// A tree as Kbuild configures it with the newest pahole: the flags are those of `scripts/Makefile.btf`.
+fn same_with_the_newest_pahole(name: &str, features: &str) {
+    let pahole = cache().join("peers/bin/pahole-1.32");
+    let dir = scratch();
+    let kernel = Recorded::of(name).altered(&dir.path().join("build"), |record| {
+        record["call"]["env"]["PAHOLE"] = pahole.to_str().unwrap().into();
+        record["call"]["env"]["PAHOLE_FLAGS"] =
+            format!("-j --btf_features={features} --lang_exclude=rust").into();
+    });
+    kernel.configure("PAHOLE_VERSION", "132");
+    let script = kernel.relink(&dir.path().join("script"), &["--script"]);
+    for words in [&[][..], &["--engine", "btf=pahole"], &["--engine", "btfids=kernel"]] {
+        let ours = kernel.relink(&dir.path().join("ours"), words);
+        ours.assert_same(&script, &format!("{name}, pahole 1.32, {}", words.join(" ")));
+        ours.discard();
+    }
+}
+
+#[test]
+fn the_newest_pahole_makes_6_12_of_the_same_bytes() {
+    same_with_the_newest_pahole(
+        "6.12-tiny",
+        "encode_force,var,float,enum64,decl_tag,type_tag,optimized_func,consistent_func,decl_tag_kfuncs",
+    );
+}
+
+#[test]
+fn the_newest_pahole_makes_7_3_of_the_same_bytes() {
+    same_with_the_newest_pahole(
+        "7.3-tiny",
+        "encode_force,var,float,enum64,decl_tag,type_tag,optimized_func,consistent_func",
+    );
 }
 
 fn same_map(name: &str) {

@@ -3,6 +3,7 @@
 //! The runs of the two sides take turns, so that a slow moment of the machine meets both. Each section writes
 //! a page into `docs/bench`, with the machine, the versions, medians, spread and peak memory.
 
+mod btf;
 mod kallsyms;
 mod measure;
 mod page;
@@ -22,6 +23,9 @@ use crate::{record, sources, workspace};
 /// What to measure.
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// What to measure; everything without it.
+    #[arg(value_enum)]
+    section: Option<Section>,
     /// Three runs of each side instead of eleven.
     #[arg(long)]
     quick: bool,
@@ -40,6 +44,17 @@ pub struct Args {
     output: Option<PathBuf>,
 }
 
+/// A part of the stage, or the whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Section {
+    /// From the symbol table to the object of the kallsyms tables.
+    Kallsyms,
+    /// From debug information to BTF.
+    Btf,
+    /// From vmlinux.o to vmlinux.
+    Stage,
+}
+
 /// What all sections share.
 pub struct Setting {
     /// The built kernel, with its link call recorded.
@@ -56,7 +71,7 @@ pub struct Setting {
     pub runs: usize,
 }
 
-/// Runs all sections.
+/// Runs the sections that are wanted.
 pub fn run(args: &Args) -> Result<()> {
     setup::run(Purpose::Bench)?;
     if args.tree.is_none() {
@@ -83,6 +98,15 @@ pub fn run(args: &Args) -> Result<()> {
         pages: args.output.clone().unwrap_or_else(|| workspace::root().join("docs/bench")),
         runs: if args.quick { 3 } else { 11 },
     };
-    self::kallsyms::run(&setting)?;
-    self::stage::run(&setting, &vmlinker)
+    let wanted = |section| args.section.is_none_or(|only| only == section);
+    if wanted(Section::Kallsyms) {
+        self::kallsyms::run(&setting)?;
+    }
+    if wanted(Section::Btf) {
+        self::btf::run(&setting, &vmlinker)?;
+    }
+    if wanted(Section::Stage) {
+        self::stage::run(&setting, &vmlinker)?;
+    }
+    Ok(())
 }

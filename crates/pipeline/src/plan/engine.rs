@@ -33,9 +33,11 @@ pub enum Part {
     Sysmap,
     /// `scripts/kallsyms` and the assembler: the kallsyms object.
     Kallsyms,
+    /// `pahole`: types out of a linked kernel's debug information.
+    Btf,
     /// `objcopy` and `dd`: the object that carries `.BTF`.
     Btfobj,
-    /// `resolve_btfids` on the linked kernel.
+    /// `resolve_btfids`: the ids of types, and from 7.0 on also the last hand on the types themselves.
     Btfids,
     /// `scripts/sorttable`.
     Sorttable,
@@ -43,14 +45,15 @@ pub enum Part {
 
 impl Part {
     /// Every part, in the order in which a link comes to them.
-    pub const ALL: [Part; 5] =
-        [Part::Sysmap, Part::Kallsyms, Part::Btfobj, Part::Btfids, Part::Sorttable];
+    pub const ALL: [Part; 6] =
+        [Part::Sysmap, Part::Kallsyms, Part::Btf, Part::Btfobj, Part::Btfids, Part::Sorttable];
 
     /// The name of the part on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Part::Sysmap => "sysmap",
             Part::Kallsyms => "kallsyms",
+            Part::Btf => "btf",
             Part::Btfobj => "btfobj",
             Part::Btfids => "btfids",
             Part::Sorttable => "sorttable",
@@ -83,7 +86,8 @@ impl Engines {
 /// What a user asks for: an engine for all parts, or for single ones.
 ///
 /// Written `native`, `kernel`, or `kallsyms=kernel,sysmap=native,...`; what is not named stays at the
-/// default, which is native wherever the tree allows it.
+/// default, which is native wherever the tree allows it. For `btf` the kernel's tool is also called by its
+/// name, `pahole`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EngineRequest {
     named: Vec<(Part, Engine)>,
@@ -103,7 +107,9 @@ pub enum EngineError {
     #[error("no engine is called '{0}': use native or kernel")]
     Engine(String),
     /// No part of that name.
-    #[error("no step's engine is called '{0}': use sysmap, kallsyms, btfobj, btfids or sorttable")]
+    #[error(
+        "no step's engine is called '{0}': use sysmap, kallsyms, btf, btfobj, btfids or sorttable"
+    )]
     Part(String),
 }
 
@@ -132,7 +138,11 @@ impl FromStr for EngineRequest {
             };
             let found = Part::ALL.into_iter().find(|known| known.name() == part);
             let part = found.ok_or_else(|| EngineError::Part(part.to_string()))?;
-            named.push((part, engine.parse()?));
+            let engine = match (part, engine) {
+                (Part::Btf, "pahole") => Engine::Kernel,
+                _ => engine.parse()?,
+            };
+            named.push((part, engine));
         }
         Ok(EngineRequest { named })
     }
@@ -150,6 +160,9 @@ mod tests {
         let request: EngineRequest = "btfids=kernel".parse().unwrap();
         assert_eq!(request.of(Part::Btfids), Some(Engine::Kernel));
         assert_eq!(request.of(Part::Sorttable), None);
+        let request: EngineRequest = "btf=pahole".parse().unwrap();
+        assert_eq!(request.of(Part::Btf), Some(Engine::Kernel));
+        assert_eq!(request.of(Part::Btfobj), None);
     }
 
     #[test]
@@ -161,6 +174,10 @@ mod tests {
         assert_eq!(
             "linker=native".parse::<EngineRequest>(),
             Err(EngineError::Part("linker".to_string()))
+        );
+        assert_eq!(
+            "sysmap=pahole".parse::<EngineRequest>(),
+            Err(EngineError::Engine("pahole".to_string()))
         );
     }
 }

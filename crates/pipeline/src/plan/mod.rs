@@ -205,10 +205,11 @@ impl Builder<'_> {
 
     fn btf(&mut self, linked: &Linked) -> String {
         let (image, object) = (self.names.btf_image(), self.names.btf_object());
-        let why = "pahole reads the types out of a linked kernel's debug information";
+        let why = "types are read out of a linked kernel's debug information";
         self.link(&image, linked, false, why);
         let line_names_image = self.needs.btf_line_names_image;
-        let action = Action::Btf { image, object: object.clone(), line_names_image };
+        let encoder = self.engines.of(Part::Btf);
+        let action = Action::Btf { image, object: object.clone(), encoder, line_names_image };
         let why = "types, deduplicated, as an object to be linked in";
         self.push(action, self.engines.of(Part::Btfobj), why);
         object

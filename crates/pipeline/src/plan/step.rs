@@ -54,6 +54,8 @@ pub enum Action {
         image: String,
         /// The object.
         object: String,
+        /// Who makes the types; the step's own engine makes the object of them.
+        encoder: Engine,
         /// Whether Kbuild's line for the step names the kernel.
         line_names_image: bool,
     },
@@ -133,13 +135,13 @@ impl Step {
         }
     }
 
-    /// Who does the step: `native`, `kernel`, or `linker` for a link. BTF comes from pahole whoever makes
-    /// the object of it.
+    /// Who does the step: `native`, `kernel`, or `linker` for a link. Where pahole makes the types, it is named
+    /// beside the engine that makes the object.
     pub fn engine_name(&self) -> &'static str {
         match (&self.action, self.engine) {
             (Action::Ld { .. }, _) => "linker",
-            (Action::Btf { .. }, Engine::Native) => "pahole+native",
-            (Action::Btf { .. }, Engine::Kernel) => "pahole+kernel",
+            (Action::Btf { encoder: Engine::Kernel, .. }, Engine::Native) => "pahole+native",
+            (Action::Btf { encoder: Engine::Kernel, .. }, Engine::Kernel) => "pahole+kernel",
             (_, Engine::Native) => "native",
             (_, Engine::Kernel) => "kernel",
         }

@@ -5,6 +5,7 @@
 //! script. The kernel itself is linked under a temporary name and gets its real name last of all, so
 //! that at no moment, not even when everything is killed, does a half-made `vmlinux` exist.
 
+mod btf;
 mod compare;
 mod kernel;
 mod link;
@@ -148,7 +149,9 @@ impl<'a> Stage<'a> {
                 }
             }
             (Action::As { source, object }, _) => self.assemble(source, object),
-            (Action::Btf { image, object, .. }, Native) => self.native_btf_object(image, object),
+            (Action::Btf { image, object, encoder, .. }, Native) => {
+                self.native_btf_object(image, object, *encoder)
+            }
             (Action::Btf { image, object, .. }, Kernel) => self.kernel_btf_object(image, object),
             (Action::Nm { image, map }, Native) => self.native_map(self.working_name(image), map),
             (Action::Nm { image, map }, Kernel) => self.kernel_map(self.working_name(image), map),

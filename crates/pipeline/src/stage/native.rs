@@ -1,16 +1,13 @@
 //! The native engines: map the inputs, ask a core, write what it gives.
 
 use image::{Elf, Header, Patch};
+use memmap2::Mmap;
 
 use crate::error::{Error, Result};
-use crate::features::BtfRecipe;
 use crate::files;
 use crate::say;
 
 use super::Stage;
-
-/// Alignment of `.BTF` in the object, in bytes: objcopy gives 1 to a section that it adds.
-const BTF_ALIGN: u64 = 1;
 
 impl Stage<'_> {
     /// `nm -n` and the tree's own filter.
@@ -61,45 +58,6 @@ impl Stage<'_> {
             true => sysmap::Flavor::Llvm,
             false => sysmap::Flavor::Gnu,
         }
-    }
-
-    /// BTF from pahole as a file of its own, made into an object.
-    pub(super) fn native_btf_object(&self, image: &str, object: &str) -> Result<()> {
-        let btf = match self.tree.features.btf {
-            BtfRecipe::InPlace => self.detached_types(image, &format!("{image}.BTF"))?,
-            BtfRecipe::Detached => self.resolved_types(image)?,
-        };
-        if !is_btf(&btf) {
-            return Err(Error::file(self.path(image), "pahole wrote no BTF of it"));
-        }
-        let bytes = btf::to_object(&btf, &self.kernel_header()?, BTF_ALIGN);
-        let bytes = bytes.map_err(|error| Error::file(self.path(object), error))?;
-        files::write(&self.path(object), &bytes)
-    }
-
-    /// `pahole -J --btf_encode_detached=FILE IMAGE`; the file is read and removed.
-    fn detached_types(&self, image: &str, file: &str) -> Result<Vec<u8>> {
-        let mut pahole = self.pahole()?;
-        pahole.arg(format!("--btf_encode_detached={file}")).arg(image);
-        let encoded = self.run_command(&mut pahole);
-        let types = encoded.and_then(|()| files::read(&self.path(file)));
-        files::remove(&self.path(file))?;
-        types
-    }
-
-    /// The same, then `resolve_btfids --btf`, which rewrites the types and leaves the ids of
-    /// `.BTF_ids` beside the image (7.0+).
-    fn resolved_types(&self, image: &str) -> Result<Vec<u8>> {
-        let (encoded, resolved) = (format!("{image}.BTF.1"), format!("{image}.BTF"));
-        let mut pahole = self.pahole()?;
-        pahole.arg(format!("--btf_encode_detached={encoded}")).arg(image);
-        let mut resolve = self.tool("RESOLVE_BTFIDS")?;
-        resolve.args(self.call.words("RESOLVE_BTFIDS_FLAGS")).args(["--btf", &encoded, image]);
-        let made = self.run_command(&mut pahole).and_then(|()| self.run_command(&mut resolve));
-        let types = made.and_then(|()| files::read(&self.path(&resolved)));
-        files::remove(&self.path(&encoded))?;
-        files::remove(&self.path(&resolved))?;
-        types
     }
 
     /// Fills `.BTF_ids`, from the kernel's own types or (7.0+) from the file beside the temporary.
@@ -173,7 +131,7 @@ impl Stage<'_> {
     }
 
     /// What an object must say of itself to link with this kernel.
-    fn kernel_header(&self) -> Result<Header> {
+    pub(super) fn kernel_header(&self) -> Result<Header> {
         self.with_elf("vmlinux.o", |elf| Ok(elf.header()))
     }
 
@@ -183,21 +141,25 @@ impl Stage<'_> {
         image: &str,
         work: impl FnOnce(&Elf<'_>) -> Fault<T> + Send,
     ) -> Result<T> {
+        self.with_map(image, |_, elf| work(elf))
+    }
+
+    /// The same for work that gives parts of the map back.
+    pub(super) fn with_map<T: Send>(
+        &self,
+        image: &str,
+        work: impl FnOnce(&Mmap, &Elf<'_>) -> Fault<T> + Send,
+    ) -> Result<T> {
         let path = self.path(image);
-        let bytes = files::map(&path)?;
+        let map = files::map(&path)?;
         let result =
-            self.jobs.run(|| Elf::parse(&bytes).map_err(Into::into).and_then(|e| work(&e)))?;
+            self.jobs.run(|| Elf::parse(&map).map_err(Into::into).and_then(|e| work(&map, &e)))?;
         result.map_err(|error| Error::file(&path, error))
     }
 }
 
-/// Whether `bytes` begin as BTF of either byte order does.
-fn is_btf(bytes: &[u8]) -> bool {
-    matches!(bytes, [0x9f, 0xeb, ..] | [0xeb, 0x9f, ..])
-}
-
 /// Whatever a core complains of; the edge adds the file's name.
-type Fault<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+pub(super) type Fault<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// A line of `nm -S` as sorttable takes it.
 fn row<'a>(sized: sysmap::SizedEntry<'a>) -> sorttable::Row<'a> {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use pipeline::{Call, Jobs, Options, Record, Stage, Toolbox, Tree, say};
+use pipeline::{Call, Jobs, Options, Record, Stage, Toolbox, Tree};
 
 use super::stage_flags::StageFlags;
 
@@ -34,11 +34,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let call = Call::new(&script, &args.words, &dir, var)?;
     let flags = StageFlags::from_env()?;
     let tree = Tree::open(&dir, &call.srctree())?;
-    let toolbox = Toolbox::new(&tree, &flags.engines())?;
-    for (part, reason) in &toolbox.fallbacks {
-        let line = format_args!("the kernel's own tool does '{}': {reason}", part.name());
-        say::remark(format_args!("vmlinker: {line}"));
-    }
+    let toolbox = Toolbox::new(&tree, Some(&call), &flags.engines())?;
+    toolbox.tell_fallbacks();
     Record::new(&call).save()?;
     let options = Options { schedule: flags.schedule, keep_timestamp: false };
     Stage::new(&call, &tree, &toolbox, &jobs, options).run()?;

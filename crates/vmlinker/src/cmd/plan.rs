@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use pipeline::plan::{Engine, Engines, Needs, Part, Passes, Plan, Schedule};
-use pipeline::{Config, Toolbox, Tree};
+use pipeline::{Config, Record, Toolbox, Tree};
 
 use super::stage_flags::StageFlags;
 
@@ -45,10 +45,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn of_tree(args: &Args, tree: &Tree, passes: Passes) -> anyhow::Result<Plan> {
-    let toolbox = Toolbox::new(tree, &args.flags.engines())?;
-    for (part, reason) in &toolbox.fallbacks {
-        eprintln!("vmlinker: the kernel's own tool does '{}': {reason}", part.name());
-    }
+    let call = Record::load(&tree.dir).ok().map(|record| record.call);
+    let toolbox = Toolbox::new(tree, call.as_ref(), &args.flags.engines())?;
+    toolbox.tell_fallbacks();
     let needs = tree.features.needs(&tree.config, tree.features.default_output());
     let schedule = args.flags.schedule.unwrap_or(tree.features.schedule);
     Ok(Plan::new(&needs, schedule, &toolbox.engines, passes))

@@ -11,7 +11,7 @@ pub struct StageFlags {
     #[arg(long, value_name = "S")]
     pub schedule: Option<Schedule>,
     /// Who does each step: native, kernel, or a list such as kallsyms=kernel,sysmap=native. Steps:
-    /// sysmap, kallsyms, btfobj, btfids, sorttable.
+    /// sysmap, kallsyms, btf, btfobj, btfids, sorttable. btf=pahole is the same as btf=kernel.
     #[arg(long, value_name = "E")]
     pub engine: Option<EngineRequest>,
 }

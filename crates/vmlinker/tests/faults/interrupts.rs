@@ -147,7 +147,7 @@ fn an_interrupt_while_pahole_runs() {
     let pahole = tree.stub("stub-pahole", &format!("{VERSION}{HANG}"));
     interrupted(&tree, "BTF .tmp_vmlinux1.btf.o", || {
         let mut link = tree.link();
-        link.env("PAHOLE", &pahole);
+        link.env("PAHOLE", &pahole).env("VMLINKER_FLAGS", "--engine btf=pahole");
         link
     });
 }

@@ -82,15 +82,15 @@ fn a_failing_pahole_is_told_with_the_kernels_words() {
     let cases = [
         ("exit 3", "stub-pahole failed with exit status 3"),
         ("kill -9 $$", "stub-pahole was killed by SIGKILL"),
-        ("exit 0", "/.tmp_vmlinux1.BTF: No such file or directory"),
+        ("exit 0", "/.tmp_vmlinux1.BTF.pahole: No such file or directory"),
     ];
-    for engine in ["native", "btfobj=kernel"] {
+    for engine in ["btf=pahole", "btfobj=kernel"] {
         let link = |pahole: &str| {
             let mut command = tree.link();
             command.env("VMLINKER_FLAGS", format!("--engine {engine}")).env("PAHOLE", pahole);
             run(&mut command)
         };
-        for (body, cause) in &cases[..if engine == "native" { 3 } else { 2 }] {
+        for (body, cause) in &cases[..if engine == "btf=pahole" { 3 } else { 2 }] {
             let result = link(&tree.stub("stub-pahole", body));
             result.fails(1, &[step, cause]);
             assert!(result.err.ends_with(BTF), "{}", result.err);
@@ -111,10 +111,48 @@ fn types_that_are_no_btf_are_refused() {
     let tree = Tree::new();
     tree.configure(&["MODULES", "KALLSYMS", "DEBUG_INFO_BTF"]);
     let body = "for w; do case $w in --btf_encode_detached=*) echo junk > ${w#*=};; esac; done";
-    let result = run(tree.link().env("PAHOLE", tree.stub("stub-pahole", body)));
+    let mut link = tree.link();
+    link.env("VMLINKER_FLAGS", "--engine btf=pahole").env("PAHOLE", tree.stub("stub-pahole", body));
+    let result = run(&mut link);
     result.fails(1, &["BTF .tmp_vmlinux1.btf.o: ", "/.tmp_vmlinux1: ", "pahole wrote no BTF"]);
     tree.assert_no_result();
-    assert!(!tree.has(".tmp_vmlinux1.BTF"));
+    assert!(!tree.has(".tmp_vmlinux1.BTF.pahole"));
+}
+
+#[test]
+fn a_kernel_without_debug_information_has_no_types() {
+    let tree = Tree::new();
+    tree.configure(&["MODULES", "KALLSYMS", "DEBUG_INFO_BTF"]);
+    let result = run(&mut tree.link());
+    result.fails(1, &["BTF .tmp_vmlinux1.btf.o: ", "/.tmp_vmlinux1: "]);
+    assert!(result.err.contains("CONFIG_DEBUG_INFO"), "{}", result.err);
+    assert!(result.err.ends_with(BTF), "{}", result.err);
+    tree.assert_no_result();
+}
+
+#[test]
+fn a_pahole_that_is_not_imitated_is_called_and_named() {
+    let tree = Tree::new();
+    tree.configure(&["MODULES", "KALLSYMS", "DEBUG_INFO_BTF"]);
+    let cases = [
+        ("CONFIG_PAHOLE_VERSION=124", "CONFIG_PAHOLE_VERSION=130", "", "pahole 1.30 are not known"),
+        ("", "", "--no_such_flag", "$PAHOLE_FLAGS: "),
+    ];
+    for (from, to, flags, reason) in cases {
+        let config = tree.read("include/config/auto.conf");
+        tree.write("include/config/auto.conf", config.replace(from, to));
+        let mut link = tree.link();
+        link.env("PAHOLE", tree.stub("stub-pahole", "exit 3")).env("PAHOLE_FLAGS", flags);
+        let result = run(&mut link);
+        let lines: Vec<&str> = result.err.lines().collect();
+        let told = lines[0].strip_prefix("vmlinker: the kernel's own tool does 'btf': ");
+        assert!(told.is_some_and(|told| told.contains(reason)), "{}", result.err);
+        assert!(lines[1].starts_with("vmlinker: BTF .tmp_vmlinux1.btf.o: "), "{}", result.err);
+        assert!(lines[1].ends_with("stub-pahole failed with exit status 3"), "{}", result.err);
+        let result = run(link.env("VMLINKER_FLAGS", "--engine btf=native"));
+        result.fails(1, &["the native engine cannot do 'btf': ", reason]);
+        tree.write("include/config/auto.conf", config);
+    }
 }
 
 /// A linker that gives the symbol `drifting` one address in the temporary links, another in the last.

@@ -1,0 +1,96 @@
+//! The BTF step: types out of a linked kernel's debug information, as an object to be linked in.
+//!
+//! Three hands: the encoder (native, or pahole), from 7.0 on `resolve_btfids`, which rewrites the types and
+//! leaves the ids beside the image, and the object around the result. Each can be exchanged by itself.
+
+use std::ops::Range;
+
+use dwarf_btf::Encoded;
+
+use crate::error::{Error, Result};
+use crate::features::BtfRecipe;
+use crate::files;
+use crate::plan::Engine;
+
+use super::Stage;
+
+/// Alignment of `.BTF` in the object, in bytes: objcopy gives 1 to a section that it adds.
+const BTF_ALIGN: u64 = 1;
+
+impl Stage<'_> {
+    /// The types of `image`, made by `encoder`, as `object`.
+    pub(super) fn native_btf_object(
+        &self,
+        image: &str,
+        object: &str,
+        encoder: Engine,
+    ) -> Result<()> {
+        let types = match encoder {
+            Engine::Native => self.encoded_types(image)?,
+            Engine::Kernel => self.pahole_types(image)?,
+        };
+        let types = match self.tree.features.btf {
+            BtfRecipe::InPlace => types,
+            BtfRecipe::Detached => self.resolved_types(image, &types)?,
+        };
+        let bytes = btf::to_object(&types, &self.kernel_header()?, BTF_ALIGN);
+        let bytes = bytes.map_err(|error| Error::file(self.path(object), error))?;
+        files::write(&self.path(object), &bytes)
+    }
+
+    /// What pahole would write, byte for byte.
+    fn encoded_types(&self, image: &str) -> Result<Vec<u8>> {
+        let options = self.toolbox.btf.as_ref().expect("native BTF has the tree's options");
+        let flags = self.call.words("PAHOLE_FLAGS");
+        let words: Vec<&str> = ["pahole", "-J"].into_iter().chain(flags).chain([image]).collect();
+        self.show_native(&words);
+        let types = self.with_map(image, |map, elf| {
+            let release = |range: Range<u64>| files::forget(map, range);
+            let options = dwarf_btf::Options { release: Some(&release), ..options.clone() };
+            let Encoded { btf, .. } = dwarf_btf::encode(elf, &options)?;
+            Ok(btf)
+        })?;
+        match types.is_empty() {
+            true => {
+                Err(Error::file(self.path(image), "no type was found in its debug information")
+                    .advise(
+                        "is CONFIG_DEBUG_INFO on, and is it kept (no strip in the linker's flags)?",
+                    ))
+            }
+            false => Ok(types),
+        }
+    }
+
+    /// `pahole -J PAHOLE_FLAGS --btf_encode_detached=FILE IMAGE`; the file is read and removed.
+    fn pahole_types(&self, image: &str) -> Result<Vec<u8>> {
+        let file = format!("{image}.BTF.pahole");
+        let mut pahole = self.pahole()?;
+        pahole.arg(format!("--btf_encode_detached={file}")).arg(image);
+        let encoded = self.run_command(&mut pahole);
+        let types = encoded.and_then(|()| files::read(&self.path(&file)));
+        files::remove(&self.path(&file))?;
+        types.and_then(|types| match is_btf(&types) {
+            true => Ok(types),
+            false => Err(Error::file(self.path(image), "pahole wrote no BTF of it")),
+        })
+    }
+
+    /// `resolve_btfids --btf FILE IMAGE`, which rewrites the types and leaves the ids of `.BTF_ids`
+    /// beside the image (7.0+).
+    fn resolved_types(&self, image: &str, types: &[u8]) -> Result<Vec<u8>> {
+        let (encoded, resolved) = (format!("{image}.BTF.1"), format!("{image}.BTF"));
+        files::write(&self.path(&encoded), types)?;
+        let mut resolve = self.tool("RESOLVE_BTFIDS")?;
+        resolve.args(self.call.words("RESOLVE_BTFIDS_FLAGS")).args(["--btf", &encoded, image]);
+        let made = self.run_command(&mut resolve);
+        let types = made.and_then(|()| files::read(&self.path(&resolved)));
+        files::remove(&self.path(&encoded))?;
+        files::remove(&self.path(&resolved))?;
+        types
+    }
+}
+
+/// Whether `bytes` begin as BTF of either byte order does.
+fn is_btf(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x9f, 0xeb, ..] | [0xeb, 0x9f, ..])
+}
