@@ -64,7 +64,7 @@ impl Toolbox {
                 // Types of our own are a file already; only pahole's may not be.
                 Part::Btfobj if engines.of(Part::Btf) == Engine::Native => None,
                 Part::Btfobj => btf_object_obstacle(tree),
-                Part::Btfids => None,
+                Part::Btfids => call.and_then(resolve_btfids_obstacle),
                 Part::Sorttable => sorttable.as_ref().err().cloned(),
             };
             match (asked(request, part), obstacle) {
@@ -172,6 +172,13 @@ fn btf_object_obstacle(tree: &Tree) -> Option<String> {
         Some(version) => Some(format!("pahole {version} cannot write BTF to a file of its own")),
         None => Some("the configuration does not tell pahole's version".to_string()),
     }
+}
+
+/// A word in `$RESOLVE_BTFIDS_FLAGS` (7.0+) whose meaning is not known; `None` if there is none.
+fn resolve_btfids_obstacle(call: &Call) -> Option<String> {
+    const KNOWN: [&str; 2] = ["--fatal_warnings", "--verbose"];
+    let unknown = call.words("RESOLVE_BTFIDS_FLAGS").find(|word| !KNOWN.contains(word))?;
+    Some(format!("$RESOLVE_BTFIDS_FLAGS has {unknown}, which is not known here"))
 }
 
 fn pahole_version(config: &Config) -> Option<u64> {

@@ -5,12 +5,14 @@
 
 use std::ops::Range;
 
+use btf_ids::KernelOptions;
 use dwarf_btf::Encoded;
 
 use crate::error::{Error, Result};
 use crate::features::BtfRecipe;
 use crate::files;
-use crate::plan::Engine;
+use crate::plan::{Engine, Part};
+use crate::say;
 
 use super::Stage;
 
@@ -31,7 +33,10 @@ impl Stage<'_> {
         };
         let types = match self.tree.features.btf {
             BtfRecipe::InPlace => types,
-            BtfRecipe::Detached => self.resolved_types(image, &types)?,
+            BtfRecipe::Detached => match self.toolbox.engines.of(Part::Btfids) {
+                Engine::Native => self.kernel_types(image, &types)?,
+                Engine::Kernel => self.resolved_types(image, &types)?,
+            },
         };
         let bytes = btf::to_object(&types, &self.kernel_header()?, BTF_ALIGN);
         let bytes = bytes.map_err(|error| Error::file(self.path(object), error))?;
@@ -73,6 +78,55 @@ impl Stage<'_> {
             true => Ok(types),
             false => Err(Error::file(self.path(image), "pahole wrote no BTF of it")),
         })
+    }
+
+    /// The types as the kernel wants them; the ids of `.BTF_ids` go beside the image (7.0+).
+    fn kernel_types(&self, image: &str, types: &[u8]) -> Result<Vec<u8>> {
+        let flags: Vec<&str> = self.call.words("RESOLVE_BTFIDS_FLAGS").collect();
+        let encoded = format!("{image}.BTF.1");
+        self.show_native(&[&["resolve_btfids"], &flags[..], &["--btf", &encoded, image]].concat());
+        let options = KernelOptions {
+            trace: flags.contains(&"--verbose"),
+            explain: true,
+            ..KernelOptions::default()
+        };
+        let made = self.with_map(image, |_, elf| {
+            let types = btf::Btf::parse(types)?;
+            Ok(btf_ids::kernel_btf(elf, &types, &options)?)
+        })?;
+        self.tell_unresolved(&made.trace, &made.warnings, flags.contains(&"--fatal_warnings"))?;
+        let ids = self.path(&format!("{image}.BTF_ids"));
+        match &made.ids {
+            Some(bytes) => files::write(&ids, bytes)?,
+            None => files::remove(&ids)?,
+        }
+        Ok(made.btf)
+    }
+
+    /// Says what `resolve_btfids` says of the ids, and which warnings are errors.
+    pub(super) fn tell_unresolved(
+        &self,
+        trace: &[String],
+        warnings: &[btf_ids::Warning],
+        fatal: bool,
+    ) -> Result<()> {
+        for line in trace {
+            say::remark(line);
+        }
+        for warning in warnings {
+            // The warnings are among the lines of a trace.
+            if trace.is_empty() {
+                say::remark(warning);
+            }
+            let help = warning.help();
+            if !help.is_empty() {
+                say::remark(format_args!("  {help}"));
+            }
+        }
+        match fatal && !warnings.is_empty() {
+            true => Err(Error::new("there are warnings, and CONFIG_WERROR makes them errors")),
+            false => Ok(()),
+        }
     }
 
     /// `resolve_btfids --btf FILE IMAGE`, which rewrites the types and leaves the ids of `.BTF_ids`

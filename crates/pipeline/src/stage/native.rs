@@ -77,19 +77,10 @@ impl Stage<'_> {
     fn resolved_ids(&self, image: &str) -> Result<Vec<Patch>> {
         let options = btf_ids::Options { explain: true, ..Default::default() };
         let resolution = self.with_elf(image, |elf| Ok(btf_ids::resolve(elf, None, &options)?))?;
-        for warning in &resolution.warnings {
-            say::remark(warning);
-            let help = warning.help();
-            if !help.is_empty() {
-                say::remark(format_args!("  {help}"));
-            }
-        }
         let (features, config) = (&self.tree.features, &self.tree.config);
         let fatal = features.btf_ids_fatal_warnings && config.has("WERROR");
-        match fatal && !resolution.warnings.is_empty() {
-            true => Err(Error::new("there are warnings, and CONFIG_WERROR makes them errors")),
-            false => Ok(resolution.patches),
-        }
+        self.tell_unresolved(&[], &resolution.warnings, fatal)?;
+        Ok(resolution.patches)
     }
 
     /// Sorts the tables that the kernel looks up by binary search.
