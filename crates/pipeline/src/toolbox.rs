@@ -64,7 +64,7 @@ impl Toolbox {
                 // Types of our own are a file already; only pahole's may not be.
                 Part::Btfobj if engines.of(Part::Btf) == Engine::Native => None,
                 Part::Btfobj => btf_object_obstacle(tree),
-                Part::Btfids => call.and_then(resolve_btfids_obstacle),
+                Part::Btfids => resolve_btfids_obstacle(tree, call),
                 Part::Sorttable => sorttable.as_ref().err().cloned(),
             };
             match (asked(request, part), obstacle) {
@@ -174,10 +174,23 @@ fn btf_object_obstacle(tree: &Tree) -> Option<String> {
     }
 }
 
-/// A word in `$RESOLVE_BTFIDS_FLAGS` (7.0+) whose meaning is not known; `None` if there is none.
-fn resolve_btfids_obstacle(call: &Call) -> Option<String> {
+/// Why the ids and the last hand on the types are the tree's own tool's; `None` where they are ours.
+fn resolve_btfids_obstacle(tree: &Tree, call: Option<&Call>) -> Option<String> {
     const KNOWN: [&str; 2] = ["--fatal_warnings", "--verbose"];
-    let unknown = call.words("RESOLVE_BTFIDS_FLAGS").find(|word| !KNOWN.contains(word))?;
+    const TOOL: &str = "tools/bpf/resolve_btfids/main.c";
+    if tree.features.btf == BtfRecipe::InPlace {
+        return None;
+    }
+    // 7.0 to 7.2 rewrite the types by other rules.
+    let source = match files::read_text(&tree.srctree.join(TOOL)) {
+        Ok(source) => source,
+        Err(error) => return Some(error.to_string()),
+    };
+    if !source.contains("btf__dedup(") {
+        return Some(format!("{TOOL} rewrites the types as it did before 7.3"));
+    }
+    let words = call.map_or("", |call| call.var("RESOLVE_BTFIDS_FLAGS"));
+    let unknown = words.split_whitespace().find(|word| !KNOWN.contains(word))?;
     Some(format!("$RESOLVE_BTFIDS_FLAGS has {unknown}, which is not known here"))
 }
 
