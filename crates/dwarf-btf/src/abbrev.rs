@@ -44,9 +44,11 @@ pub(crate) enum Slot {
     Artificial,
     CallingConvention,
     GnuAnnotation,
+    Alignment,
+    DwoName,
 }
 
-pub(crate) const SLOTS: usize = Slot::GnuAnnotation as usize + 1;
+pub(crate) const SLOTS: usize = Slot::DwoName as usize + 1;
 
 /// GCC's attribute and tag for BTF annotations (GCC 16).
 const DW_AT_GNU_ANNOTATION: u64 = 0x2139;
@@ -438,6 +440,8 @@ fn slot_of(name: u64) -> Option<Slot> {
         dw::DW_AT_loclists_base => Slot::LoclistsBase,
         dw::DW_AT_artificial => Slot::Artificial,
         dw::DW_AT_calling_convention => Slot::CallingConvention,
+        dw::DW_AT_alignment => Slot::Alignment,
+        dw::DW_AT_dwo_name | dw::DW_AT_GNU_dwo_name => Slot::DwoName,
         _ => return None,
     })
 }
@@ -450,7 +454,7 @@ fn wanted(tag: u16) -> u32 {
         | dw::DW_TAG_partial_unit
         | dw::DW_TAG_skeleton_unit
         | dw::DW_TAG_type_unit => {
-            &[Name, Language, Producer, LowPc, StrOffsetsBase, AddrBase, LoclistsBase]
+            &[Name, Language, Producer, LowPc, StrOffsetsBase, AddrBase, LoclistsBase, DwoName]
         }
         dw::DW_TAG_member | dw::DW_TAG_inheritance => &[
             Name,
@@ -497,11 +501,10 @@ fn wanted(tag: u16) -> u32 {
         | dw::DW_TAG_array_type
         | dw::DW_TAG_subroutine_type => &[Type],
         dw::DW_TAG_typedef => &[Name, Type, Specification, GnuAnnotation],
-        dw::DW_TAG_structure_type
-        | dw::DW_TAG_class_type
-        | dw::DW_TAG_interface_type
-        | dw::DW_TAG_union_type
-        | dw::DW_TAG_enumeration_type => {
+        dw::DW_TAG_structure_type | dw::DW_TAG_class_type => {
+            &[Name, Type, ByteSize, Declaration, Specification, GnuAnnotation, Alignment]
+        }
+        dw::DW_TAG_interface_type | dw::DW_TAG_union_type | dw::DW_TAG_enumeration_type => {
             &[Name, Type, ByteSize, Declaration, Specification, GnuAnnotation]
         }
         _ if tag == DW_TAG_LLVM_ANNOTATION || tag == DW_TAG_GNU_ANNOTATION => {

@@ -81,6 +81,8 @@ pub(crate) struct Var {
     pub offset: u32,
     /// Size in bytes.
     pub size: u32,
+    /// Its `btf_decl_tag`s in [`Cu::var_tags`].
+    pub tags: (u32, u32),
 }
 
 /// A `btf_decl_tag`.
@@ -108,6 +110,7 @@ pub(crate) struct Cu {
     pub params: Vec<Param>,
     pub func_tags: Vec<DeclTag>,
     pub vars: Vec<Var>,
+    pub var_tags: Vec<DeclTag>,
 }
 
 impl Cu {
@@ -121,6 +124,7 @@ impl Cu {
         self.params.clear();
         self.func_tags.clear();
         self.vars.clear();
+        self.var_tags.clear();
     }
 
     pub fn params_of(&self, func: &Func) -> &[Param] {
@@ -129,6 +133,10 @@ impl Cu {
 
     pub fn tags_of(&self, func: &Func) -> &[DeclTag] {
         &self.func_tags[func.tags.0 as usize..func.tags.1 as usize]
+    }
+
+    pub fn tags_of_var(&self, var: &Var) -> &[DeclTag] {
+        &self.var_tags[var.tags.0 as usize..var.tags.1 as usize]
     }
 
     /// The record of a type.

@@ -305,6 +305,9 @@ impl Ending<'_, '_> {
             let record =
                 [var.name, info(kind::VAR, 0, false), place(var.ty), u32::from(var.external)];
             let id = classes.add(&record);
+            for tag in cu.tags_of_var(var) {
+                decl_tag(classes, tag.value, id, tag.component);
+            }
             self.percpu.push([id, var.offset, var.size]);
         }
     }

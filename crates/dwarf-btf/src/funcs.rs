@@ -19,6 +19,7 @@ use crate::cu::{Cu, DeclTag, Func, FuncFacts, LocalId, Param, Var, kind, kind_of
 use crate::cursor::{Fault, Read};
 use crate::hash::FixedState;
 use crate::location::{Registers, parameter_register};
+use crate::packed::Packing;
 use crate::resolve::Offsets;
 use crate::strings::{Code, Names, StrId, Strings};
 use crate::symbols::{Symbols, name_is_valid};
@@ -113,6 +114,7 @@ pub(crate) fn functions(context: &Context<'_, '_, '_>, names: &mut Names, cu: &m
             facts.signature_changed = context.clang && signature_changed(dies, &dies.funcs[index]);
             analyze(context, cu, &mut params[span.clone()], facts);
         }
+        uncertain_locations(context, cu, &params, &spans, &mut facts);
     } else {
         facts.fill(FuncFacts::default());
     }
@@ -349,6 +351,40 @@ fn clang_parameter(
     *next += slots;
 }
 
+/// Marks the functions that take a packed structure behind their register parameters.
+fn uncertain_locations(
+    context: &Context<'_, '_, '_>,
+    cu: &Cu,
+    params: &[Working],
+    spans: &[std::ops::Range<usize>],
+    facts: &mut [FuncFacts],
+) {
+    let address_size = context.group.units.first().map_or(8, |unit| unit.header.sizes.address);
+    let mut packing = Packing::new(cu, address_size);
+    for (span, facts) in spans.iter().zip(facts) {
+        let params = &params[span.clone()];
+        if params.iter().any(|param| param.name == 0) {
+            continue;
+        }
+        let behind = params.iter().skip(context.registers.count);
+        facts.uncertain_parm_loc = behind
+            .into_iter()
+            .any(|param| packing.is_packed(param.ty, || alignment(context, param.ty)));
+    }
+}
+
+/// `DW_AT_alignment` of a type, 0 where it has none.
+fn alignment(context: &Context<'_, '_, '_>, ty: LocalId) -> u64 {
+    let dies = context.dies;
+    let index = (ty as usize).checked_sub(1).and_then(|index| dies.order.get(index));
+    let Some(die) = index.and_then(|&index| dies.types.get(index as usize)) else { return 0 };
+    let mut values = Values::default();
+    match context.group.read(die.offset, &mut values) {
+        Ok(_) => values.number(Slot::Alignment),
+        Err(_) => 0,
+    }
+}
+
 /// Whether a parameter is a structure by value, through typedefs and `const`.
 fn is_struct(cu: &Cu, ty: LocalId) -> bool {
     let mut id = ty;
@@ -373,8 +409,13 @@ pub(crate) fn variables(context: &Context<'_, '_, '_>, names: &mut Names, cu: &m
     for die in &context.dies.vars {
         let Some(offset) = die.address.checked_sub(section.address) else { continue };
         if offset < section.size
-            && let Some(var) = variable(context, names, *die, offset, section.index, cu)?
+            && let Some(mut var) = variable(context, names, *die, offset, section.index, cu)?
         {
+            var.tags.0 = cu.var_tags.len() as u32;
+            if context.rules.decl_tags {
+                variable_tags(context, names, die.offset, cu)?;
+            }
+            var.tags.1 = cu.var_tags.len() as u32;
             cu.vars.push(var);
         }
     }
@@ -444,7 +485,40 @@ fn variable(
     }
     let (name, symbol_size) = found;
     let size = if context.rules.percpu_by_symbol { symbol_size } else { size };
-    Ok(Some(Var { name, ty, external, section, offset: offset as u32, size }))
+    Ok(Some(Var { name, ty, external, section, offset: offset as u32, size, tags: (0, 0) }))
+}
+
+/// Adds the `btf_decl_tag`s of the variable whose entry is at `offset`.
+fn variable_tags(
+    context: &Context<'_, '_, '_>,
+    names: &mut Names,
+    offset: u32,
+    cu: &mut Cu,
+) -> Read<()> {
+    let unit = context.group.at(offset)?;
+    let (abbrev, mut cursor) = unit.entry(offset as usize)?;
+    unit.table.skip(abbrev, &mut cursor)?;
+    let mut open = u32::from(abbrev.children);
+    let mut values = Values::default();
+    while open > 0 {
+        let at = cursor.pos;
+        let code = cursor.uleb()?;
+        if code == 0 {
+            open -= 1;
+            continue;
+        }
+        let abbrev = unit.table.get(code, at)?;
+        unit.read(abbrev, &mut cursor, &mut values)?;
+        if open == 1 && abbrev.is_annotation() {
+            let name = names.name(context.strings, unit, &values, Slot::Name)?;
+            if context.strings.get(name) == b"btf_decl_tag" {
+                let value = names.name(context.strings, unit, &values, Slot::ConstValue)?;
+                cu.var_tags.push(DeclTag { value, ty: 0, component: -1 });
+            }
+        }
+        open += u32::from(abbrev.children);
+    }
+    Ok(())
 }
 
 /// Variables that macros make.

@@ -37,6 +37,7 @@ mod location;
 mod merge;
 mod options;
 mod output;
+mod packed;
 mod pool;
 mod relocate;
 mod resolve;

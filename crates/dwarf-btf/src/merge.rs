@@ -424,7 +424,13 @@ impl Gathering<'_, '_> {
         }
         for var in &cu.vars {
             note(var.name, section::VARS);
-            out.vars.push(crate::cu::Var { ty: of(var.ty), ..var.clone() });
+            let first = out.var_tags.len() as u32;
+            for tag in cu.tags_of_var(var) {
+                note(tag.value, section::VARS);
+                out.var_tags.push(*tag);
+            }
+            let tags = (first, out.var_tags.len() as u32);
+            out.vars.push(crate::cu::Var { ty: of(var.ty), tags, ..var.clone() });
         }
         kept
     }

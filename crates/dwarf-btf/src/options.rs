@@ -140,6 +140,8 @@ pub(crate) struct Rules {
     pub percpu_by_symbol: bool,
     /// An array of several dimensions is one of arrays (1.32).
     pub nested_arrays: bool,
+    /// Members of Rust's structures are written in the order of their offsets (1.25).
+    pub sorted_rust: bool,
     pub dedup: btf_dedup::Options,
     pub excluded: Vec<u16>,
 }
@@ -161,6 +163,7 @@ impl Rules {
             check_locations: newer,
             percpu_by_symbol: !newer,
             nested_arrays: newer,
+            sorted_rust: newer,
             dedup: if newer {
                 btf_dedup::Options::libbpf_1_7()
             } else {

@@ -173,7 +173,7 @@ fn base(die: &TypeDie, rules: Rules, cu: &mut Cu) {
         cu.words.extend([die.name, info(kind::FLOAT, 0, false), bytes]);
         return;
     }
-    let odd = !bytes.is_power_of_two();
+    let odd = !bytes.is_power_of_two() || bytes > 16;
     let (name, bytes) = if odd { (rules.fake_int, 4) } else { (die.name, bytes) };
     cu.words.extend([name, info(kind::INT, 0, false), bytes, flags << 24 | (bytes * 8)]);
 }

@@ -9,6 +9,9 @@ use image::{Elf, Endianness, Section, consts};
 
 use crate::Error;
 
+/// PARITY: pahole crashes on them, or gives a blob that it cannot deduplicate.
+pub(crate) const TYPE_UNITS: &str = "type units (-fdebug-types-section) are not supported";
+
 /// The debug sections that types are read from.
 #[derive(Debug)]
 pub(crate) struct Dwarf<'d> {
@@ -32,6 +35,9 @@ impl<'d> Dwarf<'d> {
     /// No `.debug_info`; a section outside the file, compressed in an unknown way, or over 4 GiB.
     pub fn load(elf: &Elf<'d>) -> Result<Self, Error> {
         let (_, section) = elf.section(".debug_info").ok_or(Error::NoDwarf)?;
+        if elf.section(".debug_types").is_some() {
+            return Err(Error::new(".debug_types", 0, TYPE_UNITS));
+        }
         if section.size >= u64::from(u32::MAX) {
             return Err(Error::new(".debug_info", 0, "the section is 4 GiB or larger"));
         }

@@ -216,6 +216,9 @@ impl<'r, 's> All<'r, 's> {
             let linkage = u32::from(var.external);
             let record = [var.name, info(kind::VAR, 0, false), place(var.ty), linkage];
             let id = self.add(&record);
+            for tag in cu.tags_of_var(var) {
+                decl_tag(self, tag.value, id, tag.component);
+            }
             self.section = var.section;
             self.percpu.push([id, var.offset, var.size]);
         }

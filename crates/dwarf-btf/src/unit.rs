@@ -91,7 +91,7 @@ fn header(info: &[u8], start: usize, big: bool) -> Read<Header> {
             refused = match kind {
                 1 | 3 => None,
                 4 | 5 => Some("split DWARF is not supported: its types are in .dwo files"),
-                2 | 6 => Some("type units (-fdebug-types-section) are not supported"),
+                2 | 6 => Some(crate::sections::TYPE_UNITS),
                 _ => Some("a unit of an unknown kind"),
             };
         }

@@ -196,7 +196,7 @@ impl<'s> Reader<'s> {
         unit.loclists_base = base(Slot::LoclistsBase).unwrap_or(unit.loclists_base);
         let language = values.number(Slot::Language);
         let tag = gimli::DwTag(abbrev.tag);
-        if tag == gimli::DW_TAG_skeleton_unit {
+        if tag == gimli::DW_TAG_skeleton_unit || values.has(Slot::DwoName) {
             let cause = "split DWARF is not supported: its types are in .dwo files";
             return Err(Fault { offset, cause });
         }
@@ -210,7 +210,8 @@ impl<'s> Reader<'s> {
             let producer = self.strings.get(producer);
             producer.windows(5).any(|window| window == b"clang")
         };
-        Ok(Some(Root { children: cursor.pos, clang }))
+        let rust = language == u64::from(gimli::DW_LANG_Rust.0);
+        Ok(Some(Root { children: cursor.pos, clang, rust }))
     }
 
     fn walk(
@@ -224,6 +225,8 @@ impl<'s> Reader<'s> {
             decl_tags: self.rules.decl_tags,
             type_tags: self.rules.type_tags,
             nested_arrays: self.rules.nested_arrays,
+            floats: self.rules.floats,
+            sorted_members: root.rust && self.rules.sorted_rust,
         };
         let mut cursor = unit.cursor(root.children);
         Walk::new(unit, &self.strings, names, dies, wanted).unit_children(&mut cursor)
@@ -283,6 +286,7 @@ struct Root {
     /// Offset of its first child.
     children: usize,
     clang: bool,
+    rust: bool,
 }
 
 /// What the kernel's own note says of link-time optimisation, if it has one.

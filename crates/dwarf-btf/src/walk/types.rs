@@ -74,6 +74,13 @@ impl<'s> Walk<'_, 's> {
         let name = self.code(Slot::Name)?;
         let size = self.values.number(Slot::ByteSize) as u32;
         let encoding = self.values.number(Slot::Encoding) as u32;
+        let number = gimli::DwAte(encoding as u8);
+        if self.wanted.floats
+            && matches!(number, gimli::DW_ATE_complex_float | gimli::DW_ATE_imaginary_float)
+        {
+            let cause = "BTF has no kind for complex numbers (DW_ATE_complex_float)";
+            return Err(Fault { offset: offset as usize, cause });
+        }
         let kind = kind::INT as u8;
         let index = self.push(TypeDie { offset, name, size, ty: encoding, kind, ..EMPTY });
         self.number(index);
@@ -273,6 +280,9 @@ impl<'s> Walk<'_, 's> {
             let base = self.dies.members.len();
             let bitfields = self.dies.old_bitfields.len();
             self.members(index, union, cursor)?;
+            if self.wanted.sorted_members {
+                self.sort_members(base);
+            }
             let shift = self.dies.words.len() as u32;
             for old in &mut self.dies.old_bitfields[bitfields..] {
                 if old.word & EXTRA != 0 {
@@ -284,6 +294,13 @@ impl<'s> Walk<'_, 's> {
         }
         self.number(index);
         Ok(())
+    }
+
+    /// Puts a structure's members, collected since `base`, in the order of their offsets in bytes.
+    fn sort_members(&mut self, base: usize) {
+        let (members, _) = self.dies.members[base..].as_chunks_mut::<3>();
+        // PARITY: pahole exchanges neighbours, which keeps the order of those at one place too.
+        members.sort_by_key(|member| member[2] / 8);
     }
 
     fn members(&mut self, index: usize, union: bool, cursor: &mut Cursor<'s>) -> Read<()> {
