@@ -10,6 +10,7 @@ pub mod cross;
 mod initramfs;
 pub mod link;
 mod made;
+pub mod programs;
 mod tools;
 
 pub use made::run;

@@ -51,7 +51,16 @@ const CROSS: &[&str] = &[
     "gcc-s390x-linux-gnu",
 ];
 /// Further tools that the peer tests compare with, and what bpftool and the tests of git trees need.
-const PEERS: &[&str] = &["binutils-mips-linux-gnu", "git", "llvm-14", "llvm-19", "zlib1g-dev"];
+const PEERS: &[&str] = &[
+    "binutils-mips-linux-gnu",
+    "clang-14",
+    "clang-19",
+    "g++",
+    "git",
+    "llvm-14",
+    "llvm-19",
+    "zlib1g-dev",
+];
 /// The newest pahole when this was written.
 const NEW_PAHOLE: &str = "1.32";
 

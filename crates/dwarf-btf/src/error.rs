@@ -38,8 +38,13 @@ impl Error {
     }
 
     pub(crate) fn in_unit(unit: usize, fault: Fault) -> Self {
+        Error::of_unit(".debug_info", unit, fault)
+    }
+
+    /// A fault in another section that a unit has a part of.
+    pub(crate) fn of_unit(section: &'static str, unit: usize, fault: Fault) -> Self {
         Error::Dwarf {
-            section: ".debug_info",
+            section,
             offset: fault.offset as u64,
             unit: Some(unit as u64),
             cause: fault.cause.to_string(),

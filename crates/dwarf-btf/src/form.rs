@@ -117,7 +117,10 @@ pub(crate) fn classify(form: u64, sizes: Sizes, at: usize) -> Read<(Form, u8)> {
         dw::DW_FORM_data4 => (Form::Uint, 4),
         dw::DW_FORM_data8 => (Form::Uint, 8),
         dw::DW_FORM_data16 => (Form::Opaque, 16),
-        dw::DW_FORM_ref_sig8 => (Form::Opaque, 8),
+        // Only types are referred to so.
+        dw::DW_FORM_ref_sig8 => {
+            return Err(Fault { offset: at, cause: crate::sections::TYPE_UNITS });
+        }
         dw::DW_FORM_udata => (Form::Uleb, 0),
         dw::DW_FORM_sdata => (Form::Sleb, 0),
         dw::DW_FORM_flag_present => (Form::Present, 0),

@@ -9,7 +9,7 @@ use image::{Elf, Endianness, Section, consts};
 
 use crate::Error;
 
-/// PARITY: pahole crashes on them, or gives a blob that it cannot deduplicate.
+/// pahole crashes on them, cannot deduplicate what it made, or makes members of types that they are not.
 pub(crate) const TYPE_UNITS: &str = "type units (-fdebug-types-section) are not supported";
 
 /// The debug sections that types are read from.

@@ -104,8 +104,11 @@ impl<'s> Reader<'s> {
         scratch.dies.clear();
         let in_unit = |fault| Error::in_unit(header.start, fault);
         let mut table = std::mem::take(&mut scratch.table);
+        if let Err(error) = self.load_table(header, &mut table) {
+            scratch.table = table;
+            return Err(error);
+        }
         let result = (|| {
-            self.load_table(header, &mut table)?;
             if table.ref_addr && self.may_refer_across {
                 return Ok(Found::Across);
             }
@@ -132,7 +135,7 @@ impl<'s> Reader<'s> {
         let headers = self.all_headers()?;
         for header in &headers {
             let mut table = Table::default();
-            self.load_table(*header, &mut table).map_err(|f| Error::in_unit(header.start, f))?;
+            self.load_table(*header, &mut table)?;
             scratch.tables.push(table);
         }
         let names = scratch.names.get_or_insert_with(Names::new);
@@ -153,14 +156,14 @@ impl<'s> Reader<'s> {
             .map_err(|fault| Error::in_unit(0, fault))
     }
 
-    fn load_table(&self, header: Header, table: &mut Table) -> Read<()> {
+    fn load_table(&self, header: Header, table: &mut Table) -> Result<(), Error> {
         if let Some(cause) = header.refused {
-            return Err(Fault { offset: header.start, cause });
+            let fault = Fault { offset: header.start, cause };
+            return Err(Error::in_unit(header.start, fault));
         }
         let (abbrev, big) = (self.sections.abbrev, self.sections.big);
-        let cause = "the unit's abbreviations cannot be read";
-        let at = Fault { offset: header.start, cause };
-        table.reload(abbrev, header.abbrev, header.sizes, big).map_err(|_| at)
+        let read = table.reload(abbrev, header.abbrev, header.sizes, big);
+        read.map_err(|fault| Error::of_unit(".debug_abbrev", header.start, fault))
     }
 
     fn unit<'t>(&self, header: Header, table: &'t Table) -> Unit<'s, 't> {

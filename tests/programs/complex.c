@@ -1,0 +1,2 @@
+/* A complex number, which BTF has no kind for. */
+_Complex double number;

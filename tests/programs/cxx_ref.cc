@@ -1,0 +1,3 @@
+// A reference, which BTF has no kind for.
+struct thing { int x; };
+extern "C" int takes_reference(const thing &t) { return t.x; }
