@@ -19,6 +19,8 @@ struct Kernel {
     call: Value,
     whole: [&'static str; 3],
     made: [&'static str; 2],
+    /// Flags beyond those that the kernel is linked with.
+    more: &'static [&'static str],
 }
 
 impl Kernel {
@@ -33,7 +35,7 @@ impl Kernel {
             true => [".tmp_vmlinux.kallsyms2.o", ".btf.vmlinux.bin.o"],
             false => [".tmp_vmlinux2.kallsyms.o", ".tmp_vmlinux1.btf.o"],
         };
-        Kernel { dir, call: record["call"].clone(), whole, made }
+        Kernel { dir, call: record["call"].clone(), whole, made, more: &[] }
     }
 
     fn word(&self, name: &str) -> &str {
@@ -46,7 +48,11 @@ impl Kernel {
         ld.current_dir(&self.dir);
         ld.args(self.word("ldflags").split_whitespace());
         ld.args(self.word("ldflags_vmlinux").split_whitespace());
-        ld.arg("--script=arch/x86/kernel/vmlinux.lds").args(more).arg("-o").arg(output);
+        ld.arg("--script=arch/x86/kernel/vmlinux.lds")
+            .args(self.more)
+            .args(more)
+            .arg("-o")
+            .arg(output);
         ld.arg("--whole-archive").args(self.whole).arg("--no-whole-archive").args(self.made);
         run(&mut ld);
     }
@@ -71,7 +77,10 @@ impl Kernel {
 }
 
 fn debug_info_comes_out_as_the_linker_writes_it(name: &str) {
-    let kernel = Kernel::new(name);
+    assert_comes_out(name, &Kernel::new(name));
+}
+
+fn assert_comes_out(name: &str, kernel: &Kernel) {
     let dir = scratch();
     let path = |name: &str| dir.path().join(name);
     kernel.link(&path("whole"), &[]);
@@ -107,6 +116,13 @@ fn vmlinux_o_of_6_12() {
 #[test]
 fn vmlinux_o_of_7_3() {
     debug_info_comes_out_as_the_linker_writes_it("7.3-tiny");
+}
+
+/// As x86 links where the kernel can be moved (`CONFIG_X86_NEED_RELOCS`).
+#[test]
+fn vmlinux_o_of_6_12_with_kept_relocations() {
+    let more = &["--emit-relocs", "--discard-none"];
+    assert_comes_out("6.12-tiny", &Kernel { more, ..Kernel::new("6.12-tiny") });
 }
 
 /// A link with another input than the map tells of is noticed.

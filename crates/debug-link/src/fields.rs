@@ -1,5 +1,6 @@
 //! Numbers of the ELF headers, read and written where they stand.
 
+use image::consts::STT_SECTION;
 use image::{Class, Endianness, Header};
 
 use crate::error::Error;
@@ -56,7 +57,17 @@ impl Fields {
         if self.wide == 8 { 24 } else { 16 }
     }
 
-    /// Alignment of the section headers.
+    /// Size of a relocation with an addend.
+    pub(crate) fn relocation(self) -> usize {
+        if self.wide == 8 { 24 } else { 12 }
+    }
+
+    /// Whether the fields are those of a 64-bit file, and in little-endian order.
+    pub(crate) fn form(self) -> (bool, bool) {
+        (self.wide == 8, self.little)
+    }
+
+    /// Alignment of section headers and relocations.
     pub(crate) fn alignment(self) -> u64 {
         self.wide as u64
     }
@@ -114,6 +125,23 @@ impl Fields {
         let at = if self.wide == 8 { 6 } else { 14 };
         let bytes = symbol.get(at..)?.first_chunk()?;
         Some(if self.little { u16::from_le_bytes(*bytes) } else { u16::from_be_bytes(*bytes) })
+    }
+
+    /// Whether a symbol is that of a section (`STT_SECTION`).
+    pub(crate) fn is_section_symbol(self, symbol: &[u8]) -> bool {
+        let info = if self.wide == 8 { 4 } else { 12 };
+        symbol.get(info).is_some_and(|info| info & 0xf == STT_SECTION.0)
+    }
+
+    /// The symbol of a section at address 0.
+    ///
+    /// # Errors
+    /// An index that does not fit.
+    pub(crate) fn new_section_symbol(self, section: u64) -> Result<Vec<u8>, Error> {
+        let mut symbol = vec![0; self.symbol()];
+        symbol[if self.wide == 8 { 4 } else { 12 }] = STT_SECTION.0;
+        self.set_symbol_section(&mut symbol, section)?;
+        Ok(symbol)
     }
 
     /// Sets the section of a symbol.

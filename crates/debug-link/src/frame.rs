@@ -2,15 +2,18 @@
 //!
 //! The linker's rule (GNU ld 2.40, `bfd/elf.c`): sections that are loaded lie where their addresses want them;
 //! behind them every other section at the next multiple of its alignment, in the order of the section
-//! headers; then symbols, strings, names; the section headers last, aligned to an address. Before the rule is used for the
-//! finished file it is tried on the image without debug info, whose offsets and names must come out.
+//! headers; then symbols and strings, relocations that are kept, names; the section headers last, aligned to an
+//! address. Relocations that are kept have a header behind that of their section, and each output
+//! section has a symbol then. Before the rule is used for the finished file it is tried on the image without debug info, whose offsets and names must come out.
 
+use hashbrown::HashMap;
 use image::consts::{
     SHF_ALLOC, SHF_INFO_LINK, SHN_LORESERVE, SHT_NOBITS, SHT_PROGBITS, SHT_REL, SHT_RELA,
 };
 use image::consts::{SHT_STRTAB, SHT_SYMTAB, SHT_SYMTAB_SHNDX};
 use image::{Elf, Section};
 
+use crate::emit::Renumbering;
 use crate::error::{Error, lossy};
 use crate::fields::{Fields, FileField, SectionField};
 use crate::layout::{DebugSection, aligned, too_large};
@@ -24,6 +27,8 @@ pub(crate) enum Origin {
     Image(u32),
     /// The debug section of this index.
     Debug(u32),
+    /// The relocations of the debug section of this index, kept.
+    Relocations(u32),
 }
 
 /// Where a section's bytes are in the file.
@@ -51,6 +56,10 @@ pub(crate) struct Frame {
     pub(crate) section_headers_at: u64,
     /// The contents of `.symtab`.
     pub(crate) symbols: Vec<u8>,
+    /// What became of the symbols of the image.
+    pub(crate) renumbering: Renumbering,
+    /// Whether relocations are kept.
+    pub(crate) keeps: bool,
     /// The contents of `.shstrtab`.
     pub(crate) names: Vec<u8>,
     /// Size of the file in bytes.
@@ -58,30 +67,35 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
+    /// `counts` has the number of relocations of each debug section.
     pub(crate) fn new(
         image: &Elf<'_>,
         map: &LinkMap<'_>,
         debug: &[DebugSection<'_>],
+        counts: &[u64],
     ) -> Result<Self, Error> {
-        check_image(image)?;
+        let keeps = check_image(image)?;
         let head = head_of(image)?;
         let plain = (0..image.sections().len() as u32).map(Origin::Image).collect();
-        let tried = Files { image, debug: &[] }.offsets(plain, head)?;
+        let tried = Files { image, debug: &[], counts: &[] }.offsets(plain, head, 0)?;
         tried.check(image)?;
-        let files = Files { image, debug };
-        let order = insert(image, map, debug)?;
-        let made = files.offsets(order, head)?;
-        let (symbols, section_headers) = (made.symbols(image)?, made.section_headers(&files)?);
+        let files = Files { image, debug, counts };
+        let order = insert(image, map, debug, keeps)?;
+        let before = if keeps { symbols_before(image, &order)? } else { Vec::new() };
+        let made = files.offsets(order, head, before.len())?;
+        let renumbering = Renumbering::new(before);
+        let symbols = made.symbols(image, &renumbering)?;
+        let section_headers = made.section_headers(&files, &renumbering)?;
         let fields = Fields::of(image.header());
-        let at = made.headers_at;
-        let len = at.checked_add(section_headers.len() as u64).ok_or_else(too_large)?;
+        let section_headers_at = made.headers_at;
+        let len = section_headers_at.checked_add(section_headers.len() as u64);
+        let len = len.ok_or_else(too_large)?;
         let mut file_header = image.data().get(..fields.file_header()).unwrap_or(&[]).to_vec();
         let count = made.sections.len() as u64;
-        fields.set_file(&mut file_header, FileField::SectionHeaders, at)?;
+        fields.set_file(&mut file_header, FileField::SectionHeaders, section_headers_at)?;
         fields.set_file(&mut file_header, FileField::SectionCount, count)?;
         fields.set_file(&mut file_header, FileField::NamesSection, count - 1)?;
         let names = made.names.bytes;
-        let section_headers_at = at;
         Ok(Frame {
             sections: made.sections,
             head,
@@ -89,9 +103,41 @@ impl Frame {
             section_headers,
             section_headers_at,
             symbols,
+            renumbering,
+            keeps,
             names,
             len,
         })
+    }
+
+    /// Symbol and address of each output section, by its statement in the map.
+    pub(crate) fn section_symbols(
+        &self,
+        image: &Elf<'_>,
+        map: &LinkMap<'_>,
+        debug: &[DebugSection<'_>],
+    ) -> HashMap<u32, (u32, u64)> {
+        let fields = Fields::of(image.header());
+        let symbols = self.symbols.chunks_exact(fields.symbol()).enumerate().skip(1);
+        let mut found = HashMap::new();
+        for (index, symbol) in symbols.take_while(|(_, symbol)| fields.is_section_symbol(symbol)) {
+            let section = fields.symbol_section(symbol).map(usize::from);
+            let Some(extent) = section.and_then(|section| self.sections.get(section)) else {
+                continue;
+            };
+            let of_section = match extent.origin {
+                Origin::Debug(debug_index) => Some((debug[debug_index as usize].statement, 0)),
+                Origin::Image(old) => {
+                    let section = &image.sections()[old as usize];
+                    statement(map, section.name).map(|statement| (statement, section.addr))
+                }
+                Origin::Relocations(_) => None,
+            };
+            found.extend(
+                of_section.map(|(statement, addr)| (statement as u32, (index as u32, addr))),
+            );
+        }
+        found
     }
 }
 
@@ -99,8 +145,8 @@ fn is_alloc(section: &Section<'_>) -> bool {
     section.flags & SHF_ALLOC.0 != 0
 }
 
-/// What the rules here do not cover.
-fn check_image(image: &Elf<'_>) -> Result<(), Error> {
+/// Refuses what the rules here do not cover; returns whether the image keeps relocations.
+fn check_image(image: &Elf<'_>) -> Result<bool, Error> {
     let sections = image.sections();
     let [.., symbols, strings, names] = sections else {
         return Err(Error::unsupported("an image with fewer than three sections"));
@@ -109,14 +155,24 @@ fn check_image(image: &Elf<'_>) -> Result<(), Error> {
     if types != (SHT_SYMTAB.0, SHT_STRTAB.0, SHT_STRTAB.0) {
         return Err(Error::unsupported("an image that does not end in symbols, strings, names"));
     }
-    for section in sections {
-        let kept = !is_alloc(section) && [SHT_REL.0, SHT_RELA.0].contains(&section.sh_type);
-        if kept || section.sh_type == SHT_SYMTAB_SHNDX.0 {
-            let what = format!("{} in the image (--emit-relocs)", lossy(section.name));
-            return Err(Error::unsupported(what));
-        }
+    let refused = |section: &&Section<'_>| {
+        let addendless = !is_alloc(section) && section.sh_type == SHT_REL.0;
+        addendless || section.sh_type == SHT_SYMTAB_SHNDX.0
+    };
+    if let Some(section) = sections.iter().find(refused) {
+        return Err(Error::unsupported(format!("{} in the image", lossy(section.name))));
     }
-    Ok(())
+    Ok(sections.iter().any(is_kept))
+}
+
+/// Whether a section holds relocations that stay in the output.
+pub(crate) fn is_kept(section: &Section<'_>) -> bool {
+    !is_alloc(section) && section.sh_type == SHT_RELA.0
+}
+
+/// The output section of the map of that name.
+fn statement(map: &LinkMap<'_>, name: &[u8]) -> Option<usize> {
+    map.statements.iter().position(|statement| statement.name == name)
 }
 
 /// Where the part of the file ends that is loaded.
@@ -145,84 +201,146 @@ fn insert(
     image: &Elf<'_>,
     map: &LinkMap<'_>,
     debug: &[DebugSection<'_>],
+    keeps: bool,
 ) -> Result<Vec<Origin>, Error> {
     let tables = image.sections().len() - 3;
     let mut order = Vec::with_capacity(image.sections().len() + debug.len());
     let mut rest = (0..debug.len()).peekable();
     for (index, section) in image.sections().iter().enumerate() {
-        let statement = map.statements.iter().position(|s| s.name == section.name);
-        let before = |&debug_index: &usize| {
-            let statement = if index >= tables { None } else { statement };
-            index >= tables || statement.is_some_and(|s| debug[debug_index].statement < s)
+        let of_section = index != 0 && index < tables && !is_kept(section);
+        let at = match of_section {
+            true => Some(statement(map, section.name).ok_or_else(|| {
+                Error::disagree(format!("the map has no output section {}", lossy(section.name)))
+            })?),
+            false => None,
         };
+        let before =
+            |&next: &usize| index >= tables || at.is_some_and(|at| debug[next].statement < at);
         while let Some(next) = rest.next_if(before) {
             order.push(Origin::Debug(next as u32));
-        }
-        if statement.is_none() && index != 0 && index < tables {
-            let name = lossy(section.name);
-            return Err(Error::disagree(format!("the map has no output section {name}")));
+            if keeps && debug[next].relocated {
+                order.push(Origin::Relocations(next as u32));
+            }
         }
         order.push(Origin::Image(index as u32));
     }
     Ok(order)
 }
 
+/// For each debug section the old index of the symbol before which its own is put.
+fn symbols_before(image: &Elf<'_>, order: &[Origin]) -> Result<Vec<u32>, Error> {
+    let fields = Fields::of(image.header());
+    let table = image.bytes(&image.sections()[image.sections().len() - 3])?;
+    let symbols = table.chunks_exact(fields.symbol()).skip(1);
+    let of_sections = symbols.take_while(|symbol| fields.is_section_symbol(symbol));
+    let of_sections: Vec<u32> =
+        of_sections.map(|symbol| fields.symbol_section(symbol).unwrap_or(0).into()).collect();
+    if !of_sections.is_sorted() || of_sections.is_empty() {
+        return Err(Error::unsupported("kept relocations without a symbol for each section"));
+    }
+    let mut before = Vec::new();
+    let mut passed = 0;
+    for origin in order {
+        match origin {
+            Origin::Image(index) => passed = *index,
+            Origin::Debug(_) => {
+                let behind = of_sections.partition_point(|&section| section <= passed);
+                before.push(behind as u32 + 1);
+            }
+            Origin::Relocations(_) => {}
+        }
+    }
+    Ok(before)
+}
+
 /// Both sources of sections.
 struct Files<'f, 'a> {
     image: &'f Elf<'a>,
     debug: &'f [DebugSection<'a>],
+    /// The number of relocations of each debug section.
+    counts: &'f [u64],
 }
 
 /// Offsets and names by the linker's rule.
-struct Offsets<'a> {
+struct Offsets {
     sections: Vec<Extent>,
-    names: Names<'a>,
+    names: Names,
     headers_at: u64,
     /// By index of the image's sections, their new index.
     renumbered: Vec<u32>,
 }
 
-impl<'a> Files<'_, 'a> {
-    fn name(&self, origin: Origin) -> &'a [u8] {
+impl Files<'_, '_> {
+    fn name(&self, origin: Origin) -> Vec<u8> {
         match origin {
-            Origin::Image(index) => self.image.sections()[index as usize].name,
-            Origin::Debug(index) => self.debug[index as usize].name,
+            Origin::Image(index) => self.image.sections()[index as usize].name.to_vec(),
+            Origin::Debug(index) => self.debug[index as usize].name.to_vec(),
+            Origin::Relocations(index) => [b".rela", self.debug[index as usize].name].concat(),
         }
     }
 
-    fn offsets(&self, order: Vec<Origin>, head: u64) -> Result<Offsets<'a>, Error> {
-        let names = Names::new(order.iter().map(|&origin| self.name(origin)));
-        let (mut sections, mut renumbered) = (Vec::with_capacity(order.len()), Vec::new());
-        let (mut at, last) = (head, order.len() - 1);
-        for (index, origin) in order.into_iter().enumerate() {
-            let (loaded, offset, size, align) = match origin {
-                Origin::Image(old) => {
-                    renumbered.push(index as u32);
-                    let section = &self.image.sections()[old as usize];
-                    let size = match section.sh_type == SHT_NOBITS.0 {
-                        true => 0,
-                        false => section.size,
-                    };
-                    (is_alloc(section) || old == 0, section.offset, size, section.align)
-                }
-                Origin::Debug(debug) => {
-                    let section = &self.debug[debug as usize];
-                    (false, 0, section.size, section.align)
-                }
-            };
-            let size = if index == last { names.bytes.len() as u64 } else { size };
-            let offset = if loaded { offset } else { aligned(at, align.max(1))? };
-            if !loaded {
-                at = offset.checked_add(size).ok_or_else(too_large)?;
+    /// Turn in which a section gets its offset, size in the file, and alignment. What is loaded has no turn.
+    fn measure(&self, origin: Origin, new_symbols: usize) -> (Option<u8>, u64, u64) {
+        let fields = Fields::of(self.image.header());
+        match origin {
+            Origin::Debug(index) => {
+                let section = &self.debug[index as usize];
+                (Some(0), section.size, section.align)
             }
+            Origin::Relocations(index) => {
+                let count = self.counts.get(index as usize).copied().unwrap_or(0);
+                (Some(3), count.saturating_mul(fields.relocation() as u64), fields.alignment())
+            }
+            Origin::Image(index) => {
+                let section = &self.image.sections()[index as usize];
+                let tables = self.image.sections().len() - 3;
+                let (size, align) = (section.size, section.align);
+                match (index as usize).checked_sub(tables) {
+                    Some(0) => (Some(1), size + (new_symbols * fields.symbol()) as u64, align),
+                    Some(1) => (Some(2), size, align),
+                    Some(_) => (Some(4), size, align),
+                    None if is_kept(section) => (Some(3), size, align),
+                    None if section.sh_type == SHT_NOBITS.0 && is_alloc(section) => {
+                        (None, 0, align)
+                    }
+                    None if is_alloc(section) || index == 0 => (None, size, align),
+                    None => (Some(0), size, align),
+                }
+            }
+        }
+    }
+
+    fn offsets(&self, order: Vec<Origin>, head: u64, new_symbols: usize) -> Result<Offsets, Error> {
+        let names = Names::new(order.iter().map(|&origin| self.name(origin)));
+        let mut renumbered = Vec::new();
+        let mut sections = Vec::with_capacity(order.len());
+        let mut turns = Vec::new();
+        for (index, origin) in order.into_iter().enumerate() {
+            let mut offset = 0;
+            if let Origin::Image(old) = origin {
+                renumbered.push(index as u32);
+                offset = self.image.sections()[old as usize].offset;
+            }
+            let (turn, size, align) = self.measure(origin, new_symbols);
+            turns.extend(turn.map(|turn| (turn, index, align.max(1))));
             sections.push(Extent { origin, offset, size });
+        }
+        if let Some(last) = sections.last_mut() {
+            last.size = names.bytes.len() as u64;
+        }
+        turns.sort_unstable();
+        let mut at = head;
+        for (_, index, align) in turns {
+            let extent = &mut sections[index];
+            extent.offset = aligned(at, align)?;
+            at = extent.offset.checked_add(extent.size).ok_or_else(too_large)?;
         }
         let headers_at = aligned(at, Fields::of(self.image.header()).alignment())?;
         Ok(Offsets { sections, names, headers_at, renumbered })
     }
 }
 
-impl Offsets<'_> {
+impl Offsets {
     /// Holds the rule against an image that the linker wrote.
     fn check(&self, image: &Elf<'_>) -> Result<(), Error> {
         for (made, section) in self.sections.iter().zip(image.sections()) {
@@ -247,40 +365,60 @@ impl Offsets<'_> {
         self.renumbered.get(old as usize).map_or(u64::from(old), |&new| u64::from(new))
     }
 
-    /// The symbol table with the new indexes of sections.
-    fn symbols(&self, image: &Elf<'_>) -> Result<Vec<u8>, Error> {
-        let table = &image.sections()[image.sections().len() - 3];
-        let mut symbols = image.bytes(table)?.to_vec();
+    /// The symbol table with the new indexes of sections, and with the symbols of debug sections.
+    fn symbols(&self, image: &Elf<'_>, renumbering: &Renumbering) -> Result<Vec<u8>, Error> {
+        let table = image.bytes(&image.sections()[image.sections().len() - 3])?;
         let fields = Fields::of(image.header());
-        for symbol in symbols.chunks_exact_mut(fields.symbol()) {
-            let old = fields.symbol_section(symbol).unwrap_or(0);
-            if old < SHN_LORESERVE {
-                let new = self.index(old.into());
-                if new != u64::from(old) {
-                    fields.set_symbol_section(symbol, new)?;
+        let added = renumbering.before().len() * fields.symbol();
+        let mut symbols = Vec::with_capacity(table.len() + added);
+        let debug = self.sections.iter().enumerate();
+        let mut debug = debug.filter(|(_, extent)| matches!(extent.origin, Origin::Debug(_)));
+        let mut before = renumbering.before().iter().peekable();
+        for (index, symbol) in table.chunks_exact(fields.symbol()).enumerate() {
+            while before.next_if(|&&before| before as usize == index).is_some() {
+                if let Some((section, _)) = debug.next() {
+                    symbols.extend(fields.new_section_symbol(section as u64)?);
                 }
             }
+            let start = symbols.len();
+            symbols.extend_from_slice(symbol);
+            let old = fields.symbol_section(symbol).unwrap_or(0);
+            if old < SHN_LORESERVE && self.index(old.into()) != u64::from(old) {
+                fields.set_symbol_section(&mut symbols[start..], self.index(old.into()))?;
+            }
+        }
+        if symbols.len() != table.len() + added {
+            return Err(Error::unsupported("a symbol table of section symbols only"));
         }
         Ok(symbols)
     }
 
-    fn section_headers(&self, files: &Files<'_, '_>) -> Result<Vec<u8>, Error> {
+    fn section_headers(
+        &self,
+        files: &Files<'_, '_>,
+        renumbering: &Renumbering,
+    ) -> Result<Vec<u8>, Error> {
         let fields = Fields::of(files.image.header());
-        let size = fields.section_header();
-        let mut headers = Vec::with_capacity(size * self.sections.len());
-        for extent in &self.sections {
+        let mut headers = Vec::with_capacity(fields.section_header() * self.sections.len());
+        let symbols = self.sections.len() - 3;
+        for (index, extent) in self.sections.iter().enumerate() {
             let mut header = match extent.origin {
-                Origin::Image(index) => self.old_header(files.image, index)?,
-                Origin::Debug(index) => new_header(fields, &files.debug[index as usize])?,
+                Origin::Image(old) => self.old_header(files.image, old)?,
+                Origin::Debug(debug) => new_header(fields, &files.debug[debug as usize])?,
+                Origin::Relocations(_) => kept_header(fields, symbols, index - 1)?,
             };
-            let name = self.names.offset(files.name(extent.origin)).unwrap_or(0);
+            let name = self.names.offset(&files.name(extent.origin)).unwrap_or(0);
             fields.set_section(&mut header, SectionField::Name, name)?;
             fields.set_section(&mut header, SectionField::Offset, extent.offset)?;
+            if index >= symbols || matches!(extent.origin, Origin::Relocations(_)) {
+                fields.set_section(&mut header, SectionField::Size, extent.size)?;
+            }
+            if index == symbols {
+                let locals = files.image.sections()[files.image.sections().len() - 3].info;
+                let locals = renumbering.index(locals).into();
+                fields.set_section(&mut header, SectionField::Info, locals)?;
+            }
             headers.extend_from_slice(&header);
-        }
-        if let Some(names) = headers.len().checked_sub(size) {
-            let len = self.names.bytes.len() as u64;
-            fields.set_section(&mut headers[names..], SectionField::Size, len)?;
         }
         Ok(headers)
     }
@@ -293,12 +431,28 @@ impl Offsets<'_> {
         let header = image.data().get(at..at + fields.section_header()).ok_or_else(too_large)?;
         let mut header = header.to_vec();
         fields.set_section(&mut header, SectionField::Link, self.index(section.link))?;
-        let relocations = [SHT_REL.0, SHT_RELA.0].contains(&section.sh_type);
-        if relocations || section.flags & SHF_INFO_LINK.0 != 0 {
+        if section.sh_type == SHT_RELA.0 || section.flags & SHF_INFO_LINK.0 != 0 {
             fields.set_section(&mut header, SectionField::Info, self.index(section.info))?;
         }
         Ok(header)
     }
+}
+
+/// The header of the kept relocations of the section `target`.
+fn kept_header(fields: Fields, symbols: usize, target: usize) -> Result<Vec<u8>, Error> {
+    let mut header = vec![0; fields.section_header()];
+    let values = [
+        (SectionField::Type, u64::from(SHT_RELA.0)),
+        (SectionField::Flags, SHF_INFO_LINK.0),
+        (SectionField::Link, symbols as u64),
+        (SectionField::Info, target as u64),
+        (SectionField::Align, fields.alignment()),
+        (SectionField::EntrySize, fields.relocation() as u64),
+    ];
+    for (field, value) in values {
+        fields.set_section(&mut header, field, value)?;
+    }
+    Ok(header)
 }
 
 fn new_header(fields: Fields, debug: &DebugSection<'_>) -> Result<Vec<u8>, Error> {

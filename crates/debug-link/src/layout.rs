@@ -57,6 +57,8 @@ pub(crate) struct DebugSection<'a> {
     pub(crate) pieces: Vec<Piece>,
     /// Index into [`Layout::groups`] if the pieces are merged.
     pub(crate) group: Option<u32>,
+    /// Whether a piece has relocations.
+    pub(crate) relocated: bool,
 }
 
 /// Input sections whose entries are merged into one set.
@@ -80,11 +82,16 @@ pub(crate) struct Member {
     pub(crate) size: u64,
 }
 
+/// In the place of an index into the map's statements: not in the output.
+pub(crate) const NO_STATEMENT: u32 = u32::MAX;
+
 /// All places.
 #[derive(Debug)]
 pub(crate) struct Layout<'a> {
     /// By input, by section.
     pub(crate) places: Vec<Vec<Place>>,
+    /// By input, by section: the output section, as its index in the map, or [`NO_STATEMENT`].
+    pub(crate) statements: Vec<Vec<u32>>,
     /// In the order of the file.
     pub(crate) debug: Vec<DebugSection<'a>>,
     pub(crate) groups: Vec<Group>,
@@ -97,6 +104,10 @@ impl<'a> Layout<'a> {
     pub(crate) fn new(objects: &[Object<'a>], map: &LinkMap<'a>) -> Result<Self, Error> {
         let mut layout = Layout {
             places: objects.iter().map(|o| vec![Place::Unknown; o.elf.sections().len()]).collect(),
+            statements: objects
+                .iter()
+                .map(|o| vec![NO_STATEMENT; o.elf.sections().len()])
+                .collect(),
             debug: Vec::new(),
             groups: Vec::new(),
         };
@@ -128,6 +139,7 @@ impl<'a> Layout<'a> {
                 let object = &objects[input];
                 let header = &object.elf.sections()[section];
                 let (addr, size) = (listed.addr, listed.size);
+                self.statements[input][section] = index as u32;
                 self.places[input][section] = if is_merged(object, section) {
                     // Nothing refers to what is not loaded, such as .comment.
                     if header.flags & SHF_ALLOC.0 != 0 {
@@ -220,6 +232,7 @@ impl<'a> Layout<'a> {
             size: 0,
             pieces: Vec::new(),
             group: None,
+            relocated: false,
         };
         let merge = flags & SHF_MERGE.0 != 0;
         if merge {
@@ -239,6 +252,8 @@ impl<'a> Layout<'a> {
             }
             let align = header.align.max(1);
             debug.align = debug.align.max(align);
+            self.statements[input][section] = statement as u32;
+            debug.relocated |= objects[input].relocations[section] != 0;
             let (input, section) = (input as u32, section as u32);
             if let Some(group) = debug.group {
                 self.join(group, Member { input, section, addr: 0, size: 0 });

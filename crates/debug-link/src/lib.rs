@@ -23,12 +23,14 @@
 //! - References to what was thrown away (`.discard.addressable`, `.exitcall.exit`) become 0; in `.debug_ranges` 1.
 //! - About 10,000 references go to string literals, whose sections are merged too (`entries`).
 //! - `.debug_str` and `.debug_line_str` are merged in the order of first appearance; suffixes are folded (`strings`).
+//! - With `--emit-relocs` every relocation is kept, those of debug sections too, and each output section has a symbol;
+//!   the indexes of all other symbols grow by the number of debug sections.
 //! - The build ID covers everything but file offsets and the tables of symbols and names ([`build_id`]).
 //!
 //! # What is not followed
 //!
-//! Each is an [`Error`], after which the caller links the ordinary way: `--emit-relocs`, compressed debug sections,
-//! COMDAT groups, debug sections that no output section of the script takes (orphans), `--gc-sections` of
+//! Each is an [`Error`], after which the caller links the ordinary way: ld.lld, compressed debug sections, COMDAT
+//! groups, local symbols in debug sections (arm64's `$d`), kept relocations without addends, debug sections that no output section of the script takes (orphans), `--gc-sections` of
 //! archives, relaxation, relocations that debug info does not use.
 //!
 //! # Cost
@@ -41,6 +43,7 @@
 #![warn(missing_docs)]
 
 pub mod build_id;
+mod emit;
 mod entries;
 mod error;
 mod fields;

@@ -7,18 +7,19 @@ use hashbrown::HashMap;
 
 /// A table of names, and where each one is.
 #[derive(Debug)]
-pub(crate) struct Names<'a> {
+pub(crate) struct Names {
     /// The table's bytes.
     pub(crate) bytes: Vec<u8>,
-    offsets: HashMap<&'a [u8], u64>,
+    offsets: HashMap<Vec<u8>, u64>,
 }
 
-impl<'a> Names<'a> {
+impl Names {
     /// The table for sections of these names, the tables of symbols and names included.
-    pub(crate) fn new(sections: impl Iterator<Item = &'a [u8]>) -> Self {
+    pub(crate) fn new(sections: impl Iterator<Item = Vec<u8>>) -> Self {
         let tables: [&[u8]; 3] = [b".symtab", b".strtab", b".shstrtab"];
+        let all: Vec<Vec<u8>> = sections.collect();
         let mut names: Vec<&[u8]> = Vec::new();
-        for name in tables.into_iter().chain(sections) {
+        for name in tables.into_iter().chain(all.iter().map(|name| &name[..])) {
             if !name.is_empty() && !names.contains(&name) {
                 names.push(name);
             }
@@ -35,17 +36,17 @@ impl<'a> Names<'a> {
             holders.insert(name, holder);
         }
         let mut bytes = vec![0];
-        let mut offsets = HashMap::from([(&b""[..], 0)]);
+        let mut offsets = HashMap::from([(Vec::new(), 0)]);
         for &name in names.iter().filter(|&name| holders.get(name) == Some(name)) {
-            offsets.insert(name, bytes.len() as u64);
+            offsets.insert(name.to_vec(), bytes.len() as u64);
             bytes.extend_from_slice(name);
             bytes.push(0);
         }
         for name in names {
-            let at = holders
-                .get(name)
-                .and_then(|holder| Some(offsets.get(holder)? + (holder.len() - name.len()) as u64));
-            offsets.extend(at.map(|at| (name, at)));
+            let at = holders.get(name).and_then(|holder| {
+                Some(offsets.get(*holder)? + (holder.len() - name.len()) as u64)
+            });
+            offsets.extend(at.map(|at| (name.to_vec(), at)));
         }
         Names { bytes, offsets }
     }
@@ -63,7 +64,7 @@ mod tests {
     #[test]
     fn a_name_that_ends_another_is_a_part_of_it() {
         let sections: [&[u8]; 4] = [b".text", b".rela.text", b".data", b".text"];
-        let names = Names::new(sections.into_iter());
+        let names = Names::new(sections.into_iter().map(<[u8]>::to_vec));
         assert_eq!(names.bytes, b"\0.symtab\0.strtab\0.shstrtab\0.rela.text\0.data\0");
         assert_eq!(names.offset(b".text"), Some(27 + 5));
         assert_eq!(names.offset(b".data"), Some(38));

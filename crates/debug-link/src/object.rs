@@ -1,7 +1,9 @@
 //! The linker's inputs, decoded as far as a link of debug sections needs.
 
-use image::consts::{SHF_ALLOC, SHF_COMPRESSED, SHF_GROUP, SHT_NULL, SHT_REL, SHT_RELA};
-use image::{Elf, Section, Symbol};
+use image::consts::{
+    SHF_ALLOC, SHF_COMPRESSED, SHF_GROUP, SHT_NULL, SHT_REL, SHT_RELA, STT_SECTION,
+};
+use image::{Elf, Place, Section, Symbol};
 use rayon::prelude::*;
 
 use crate::error::{Error, lossy};
@@ -44,6 +46,7 @@ impl<'a> Object<'a> {
             }
         }
         let symbols = elf.symbols().map_err(bad)?;
+        check_symbols(sections, &symbols, input.name)?;
         Ok(Object { name: input.name, elf, symbols, relocations })
     }
 
@@ -56,6 +59,26 @@ impl<'a> Object<'a> {
     pub(crate) fn bytes(&self, index: u32) -> Result<&'a [u8], Error> {
         let section = &self.elf.sections()[index as usize];
         self.elf.bytes(section).map_err(|fault| Error::input(self.name, fault))
+    }
+}
+
+/// The linker would put named symbols of debug sections into the symbol table, where they have no place here.
+fn check_symbols(
+    sections: &[Section<'_>],
+    symbols: &[Symbol<'_>],
+    input: &str,
+) -> Result<(), Error> {
+    let debug: Vec<bool> = sections.iter().map(is_debug).collect();
+    let in_debug = |symbol: &&Symbol<'_>| match symbol.place {
+        Place::Section(section) => debug.get(section as usize).copied().unwrap_or(false),
+        _ => false,
+    };
+    match symbols.iter().filter(in_debug).find(|symbol| symbol.kind != STT_SECTION.0) {
+        None => Ok(()),
+        Some(symbol) => {
+            let name = lossy(symbol.name);
+            Err(Error::unsupported(format!("{input}: symbol {name} in a debug section")))
+        }
     }
 }
 

@@ -3,13 +3,15 @@
 use image::Elf;
 use rayon::prelude::*;
 
+use crate::emit::{self, Named};
 use crate::error::Error;
-use crate::frame::{Frame, Origin};
-use crate::layout::Layout;
+use crate::fields::Fields;
+use crate::frame::{Frame, Origin, is_kept};
+use crate::layout::{DebugSection, Layout, Piece};
 use crate::map::LinkMap;
 use crate::merge::{self, Merged};
 use crate::object::{Input, Object};
-use crate::relocate::{Chunk, Source, Stop};
+use crate::relocate::{self, Chunk, Source, Stop};
 use crate::targets::{self, Target};
 
 /// Strings that one task writes.
@@ -25,6 +27,8 @@ pub struct Plan<'a> {
     layout: Layout<'a>,
     merged: Vec<Merged<'a>>,
     targets: Vec<Vec<Target>>,
+    /// By input, if relocations are kept.
+    names: Vec<Vec<Named>>,
     frame: Frame,
 }
 
@@ -37,6 +41,10 @@ enum Work<'p, 'a> {
     Strings(&'p Merged<'a>, std::ops::Range<usize>),
     /// A part of an input section.
     Chunk(Source<'p, 'a>, Chunk),
+    /// The relocations of such a part, kept.
+    Kept(Source<'p, 'a>, Chunk),
+    /// Relocations of the image, with new symbols.
+    Renumbered(&'p [u8], &'p Frame, Fields),
 }
 
 /// A part of the output.
@@ -61,9 +69,18 @@ impl<'a> Plan<'a> {
         let objects = Object::parse_all(inputs)?;
         let mut layout = Layout::new(&objects, map)?;
         let merged = merge::merge_all(&mut layout, &objects, &elf)?;
-        let targets = targets::resolve(&objects, &layout, &merged, &elf.symbols()?);
-        let frame = Frame::new(&elf, map, &layout.debug)?;
-        Ok(Plan { image, objects, layout, merged, targets, frame })
+        let symbols = elf.symbols()?;
+        let targets = targets::resolve(&objects, &layout, &merged, &symbols);
+        let counts: Vec<u64> =
+            layout.debug.iter().map(|debug| relocations(&objects, debug)).collect();
+        let frame = Frame::new(&elf, map, &layout.debug, &counts)?;
+        let mut names = Vec::new();
+        if frame.keeps {
+            let sections = frame.section_symbols(&elf, map, &layout.debug);
+            let new = &frame.renumbering;
+            names = emit::names(&objects, &layout, &targets, &symbols, new, &sections);
+        }
+        Ok(Plan { image, objects, layout, merged, targets, names, frame })
     }
 
     /// Size of the output in bytes.
@@ -128,6 +145,7 @@ impl<'a> Plan<'a> {
         for (index, extent) in self.frame.sections.iter().enumerate() {
             match extent.origin {
                 Origin::Debug(debug) => self.debug_tasks(&mut tasks, debug, extent.offset)?,
+                Origin::Relocations(debug) => self.kept_tasks(&mut tasks, debug, extent.offset)?,
                 Origin::Image(_) if index == last => {
                     bytes(&mut tasks, extent.offset, &self.frame.names);
                 }
@@ -136,13 +154,69 @@ impl<'a> Plan<'a> {
                 }
                 Origin::Image(_) if extent.offset < self.frame.head || extent.size == 0 => {}
                 Origin::Image(old) => {
-                    let contents = elf.bytes(&elf.sections()[old as usize])?;
-                    bytes(&mut tasks, extent.offset, contents);
+                    let section = &elf.sections()[old as usize];
+                    let contents = elf.bytes(section)?;
+                    if is_kept(section) {
+                        let fields = Fields::of(elf.header());
+                        self.renumber_tasks(&mut tasks, extent.offset, contents, fields);
+                    } else {
+                        bytes(&mut tasks, extent.offset, contents);
+                    }
                 }
             }
         }
         bytes(&mut tasks, self.frame.section_headers_at, &self.frame.section_headers);
+        tasks.sort_by_key(|task| task.at);
         Ok(tasks)
+    }
+
+    /// The input section that a piece is.
+    fn source(&self, piece: &Piece) -> Result<Source<'_, 'a>, Error> {
+        let object = &self.objects[piece.input as usize];
+        Ok(Source {
+            object,
+            section: piece.section,
+            bytes: object.bytes(piece.section)?,
+            targets: &self.targets[piece.input as usize],
+            names: self.names.get(piece.input as usize).map_or(&[], |names| &names[..]),
+            merged: &self.merged,
+            offset: piece.offset,
+        })
+    }
+
+    /// The tasks of the kept relocations of one debug section.
+    fn kept_tasks<'p>(
+        &'p self,
+        tasks: &mut Vec<Task<'p, 'a>>,
+        index: u32,
+        base: u64,
+    ) -> Result<(), Error> {
+        let size = Fields::of(self.objects[0].elf.header()).relocation() as u64;
+        let mut at = base;
+        for piece in &self.layout.debug[index as usize].pieces {
+            let source = self.source(piece)?;
+            for chunk in source.chunks()? {
+                let len = chunk.relocations.len() as u64 * size;
+                tasks.push(Task { at, len, work: Work::Kept(source, chunk) });
+                at += len;
+            }
+        }
+        Ok(())
+    }
+
+    /// The tasks of kept relocations of the image.
+    fn renumber_tasks<'p>(
+        &'p self,
+        tasks: &mut Vec<Task<'p, 'a>>,
+        mut at: u64,
+        contents: &'p [u8],
+        fields: Fields,
+    ) {
+        for part in contents.chunks(fields.relocation() << 14) {
+            let len = part.len() as u64;
+            tasks.push(Task { at, len, work: Work::Renumbered(part, &self.frame, fields) });
+            at += len;
+        }
     }
 
     /// The tasks of one debug section.
@@ -158,15 +232,7 @@ impl<'a> Plan<'a> {
             return Ok(());
         }
         for piece in &debug.pieces {
-            let object = &self.objects[piece.input as usize];
-            let source = Source {
-                object,
-                section: piece.section,
-                bytes: object.bytes(piece.section)?,
-                targets: &self.targets[piece.input as usize],
-                merged: &self.merged,
-                offset: piece.offset,
-            };
+            let source = self.source(piece)?;
             for chunk in source.chunks()? {
                 let at = base + piece.offset + chunk.bytes.start as u64;
                 let len = chunk.bytes.len() as u64;
@@ -192,9 +258,30 @@ impl Task<'_, '_> {
                 }
             }
             Work::Chunk(source, chunk) => source.write(chunk, out)?,
+            Work::Kept(source, chunk) => source.keep(chunk, out)?,
+            Work::Renumbered(relocations, frame, fields) => {
+                let (wide, little) = fields.form();
+                relocate::renumber(relocations, wide, little, &frame.renumbering, out)
+                    .map_err(Stop::Bad)?;
+            }
         }
         Ok(())
     }
+}
+
+/// How many relocations a debug section has.
+fn relocations(objects: &[Object<'_>], debug: &DebugSection<'_>) -> u64 {
+    let count = |piece: &Piece| {
+        let object = &objects[piece.input as usize];
+        match object.relocations[piece.section as usize] {
+            0 => 0,
+            index => {
+                let section = &object.elf.sections()[index as usize];
+                section.size.checked_div(section.entsize).unwrap_or(0)
+            }
+        }
+    };
+    debug.pieces.iter().map(count).sum()
 }
 
 /// Tasks that copy `contents` to `at`.

@@ -10,8 +10,9 @@
 
 use image::consts::{Rel32, Rel64, Rela32, Rela64, SHT_RELA};
 use image::{Class, Endian, Endianness};
-use object::{BigEndian, LittleEndian, pod};
+use object::{BigEndian, I32, I64, LittleEndian, U32, U64, pod};
 
+use crate::emit::{Named, Renumbering};
 use crate::error::{Error, lossy};
 use crate::how::{self, Act, How, Range};
 use crate::merge::Merged;
@@ -29,6 +30,8 @@ pub(crate) struct Source<'p, 'a> {
     /// The section's bytes in the input.
     pub(crate) bytes: &'a [u8],
     pub(crate) targets: &'p [Target],
+    /// The symbols' names in the output; empty if no relocations are kept.
+    pub(crate) names: &'p [Named],
     pub(crate) merged: &'p [Merged<'a>],
     /// Offset of the section in the output section, which is at address 0.
     pub(crate) offset: u64,
@@ -53,6 +56,9 @@ pub(crate) enum Stop {
 /// A relocation record of any class and byte order.
 trait Record: pod::Pod + Sync {
     fn decode(&self) -> Decoded;
+
+    /// The record of a relocation; `None` if that has no addend, or an index does not fit.
+    fn encode(relocation: Decoded) -> Option<Self>;
 }
 
 /// A relocation.
@@ -71,6 +77,13 @@ impl<E: Endian + Default + Sync> Record for Rela64<E> {
         let (symbol, r_type) = ((info >> 32) as u32, info as u32);
         Decoded { offset: self.r_offset.get(e), symbol, r_type, addend: Some(self.r_addend.get(e)) }
     }
+
+    fn encode(relocation: Decoded) -> Option<Self> {
+        let info = u64::from(relocation.symbol) << 32 | u64::from(relocation.r_type);
+        let e = E::default();
+        let (r_offset, r_info) = (U64::new(e, relocation.offset), U64::new(e, info));
+        Some(Rela64 { r_offset, r_info, r_addend: I64::new(e, relocation.addend?) })
+    }
 }
 
 impl<E: Endian + Default + Sync> Record for Rel64<E> {
@@ -78,6 +91,10 @@ impl<E: Endian + Default + Sync> Record for Rel64<E> {
         let (e, info) = (E::default(), self.r_info.get(E::default()));
         let (symbol, r_type) = ((info >> 32) as u32, info as u32);
         Decoded { offset: self.r_offset.get(e), symbol, r_type, addend: None }
+    }
+
+    fn encode(_: Decoded) -> Option<Self> {
+        None
     }
 }
 
@@ -92,6 +109,15 @@ impl<E: Endian + Default + Sync> Record for Rela32<E> {
             addend,
         }
     }
+
+    fn encode(relocation: Decoded) -> Option<Self> {
+        let fits = relocation.symbol < 1 << 24;
+        let info = relocation.symbol << 8 | relocation.r_type;
+        let e = E::default();
+        let offset = u32::try_from(relocation.offset).ok().filter(|_| fits)?;
+        let (r_offset, r_info) = (U32::new(e, offset), U32::new(e, info));
+        Some(Rela32 { r_offset, r_info, r_addend: I32::new(e, relocation.addend? as i32) })
+    }
 }
 
 impl<E: Endian + Default + Sync> Record for Rel32<E> {
@@ -99,6 +125,10 @@ impl<E: Endian + Default + Sync> Record for Rel32<E> {
         let (e, info) = (E::default(), self.r_info.get(E::default()));
         let offset = self.r_offset.get(e).into();
         Decoded { offset, symbol: info >> 8, r_type: info & 0xff, addend: None }
+    }
+
+    fn encode(_: Decoded) -> Option<Self> {
+        None
     }
 }
 
@@ -152,6 +182,11 @@ impl Source<'_, '_> {
             _ => with_records!(self, count)?,
         };
         Ok(Chunk { bytes: 0..self.bytes.len(), relocations: 0..relocations })
+    }
+
+    /// Writes the kept relocations of one chunk to `out`, which has their size.
+    pub(crate) fn keep(&self, chunk: &Chunk, out: &mut [u8]) -> Result<(), Stop> {
+        with_records!(self, keep, chunk, out)
     }
 
     fn fault(&self, offset: u64, cause: impl Into<String>) -> Error {
@@ -265,6 +300,69 @@ fn apply<R: Record>(source: &Source<'_, '_>, chunk: &Chunk, out: &mut [u8]) -> R
         let place = source.offset.wrapping_add(relocation.offset);
         act(field, how, value, place, little)
             .ok_or_else(|| bad(format!("{value:#x} does not fit its field")))?;
+    }
+    Ok(())
+}
+
+/// Writes the relocations of a chunk as they stay in the output.
+fn keep<R: Record>(source: &Source<'_, '_>, chunk: &Chunk, out: &mut [u8]) -> Result<(), Stop> {
+    let records = records::<R>(source).map_err(Stop::Bad)?;
+    let kept = out.chunks_exact_mut(size_of::<R>());
+    for (record, kept) in records[chunk.relocations.clone()].iter().zip(kept) {
+        let mut relocation = record.decode();
+        let bad = |cause: &str| Stop::Bad(source.fault(record.decode().offset, cause));
+        let index = relocation.symbol as usize;
+        let (target, name) = (source.targets.get(index), source.names.get(index));
+        relocation.offset = relocation.offset.wrapping_add(source.offset);
+        match (target, name) {
+            _ if index == 0 => {}
+            (Some(Target::Discarded), _) => {
+                (relocation.symbol, relocation.r_type, relocation.addend) = (0, 0, Some(0));
+            }
+            (Some(_), Some(&Named::Symbol(symbol))) => relocation.symbol = symbol,
+            (Some(target), Some(&Named::Section { symbol, addr })) => {
+                let addend = relocation.addend.unwrap_or(0);
+                let value = match *target {
+                    Target::Value(value) => Some(value.wrapping_add_signed(addend)),
+                    Target::Merged { group, member } => {
+                        source.merged[group as usize].find(member, addend as u64)
+                    }
+                    Target::Discarded | Target::Unknown => None,
+                };
+                let value = value.ok_or_else(|| bad("its target is not known"))?;
+                relocation.symbol = symbol;
+                relocation.addend = Some(value.wrapping_sub(addr) as i64);
+            }
+            _ => return Err(bad("its symbol in the output is not known")),
+        }
+        let record = R::encode(relocation).ok_or_else(|| bad("it cannot be kept"))?;
+        kept.copy_from_slice(pod::bytes_of(&record));
+    }
+    Ok(())
+}
+
+/// Copies relocations of the image, in records of `entsize` bytes, with the new indexes of symbols.
+///
+/// # Errors
+/// An index that does not fit, or records of a size that is not known.
+pub(crate) fn renumber(
+    relocations: &[u8],
+    wide: bool,
+    little: bool,
+    renumbering: &Renumbering,
+    out: &mut [u8],
+) -> Result<(), Error> {
+    let (size, info, shift) = if wide { (24, 8..16, 32) } else { (12, 4..8, 8) };
+    for (record, out) in relocations.chunks(size).zip(out.chunks_mut(size)) {
+        out.copy_from_slice(record);
+        let field = out.get_mut(info.clone());
+        let field = field.ok_or_else(|| Error::unsupported("relocations of an unknown size"))?;
+        let old = read(field, little);
+        let index = u64::from(renumbering.index((old >> shift) as u32));
+        if !wide && index >= 1 << 24 {
+            return Err(Error::unsupported("16 million symbols in a 32-bit image"));
+        }
+        write(field, index << shift | old & ((1 << shift) - 1), little);
     }
     Ok(())
 }

@@ -1,0 +1,131 @@
+//! Relocations that stay in the output (`--emit-relocs`).
+//!
+//! The rule (GNU ld 2.40, `bfd/elflink.c`): every relocation of an input is kept, with its offset in the output
+//! section. One against a section symbol is then against the symbol of the output section, and its addend
+//! leads there; another keeps its addend. One against something discarded becomes nothing, at its place.
+//! With debug info there are more section symbols, so the indexes of all symbols behind them are others, in the
+//! relocations of the image too.
+
+use hashbrown::HashMap;
+use image::consts::{STB_LOCAL, STT_FILE, STT_SECTION};
+use image::{Place as Defined, Symbol};
+use rayon::prelude::*;
+
+use crate::layout::{Layout, NO_STATEMENT};
+use crate::object::Object;
+use crate::targets::Target;
+
+/// The symbol of the output that a kept relocation names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Named {
+    /// This symbol; the addend stays.
+    Symbol(u32),
+    /// The symbol of an output section; the addend becomes the target less this address.
+    Section { symbol: u32, addr: u64 },
+    /// There is none, or more than one would do.
+    Unknown,
+}
+
+/// New indexes of symbols after others have been put between them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Renumbering {
+    /// The old indexes before which a symbol has been put, ascending.
+    before: Vec<u32>,
+}
+
+impl Renumbering {
+    pub(crate) fn new(mut before: Vec<u32>) -> Self {
+        before.sort_unstable();
+        Renumbering { before }
+    }
+
+    /// The old indexes before which symbols have been put.
+    pub(crate) fn before(&self) -> &[u32] {
+        &self.before
+    }
+
+    /// The new index of the symbol `old`.
+    pub(crate) fn index(&self, old: u32) -> u32 {
+        old.saturating_add(self.before.partition_point(|&before| before <= old) as u32)
+    }
+}
+
+/// What the symbols of the output are called.
+struct Symbols<'s> {
+    globals: HashMap<&'s [u8], u32>,
+    /// By name and value; `None` if several have both.
+    locals: HashMap<(&'s [u8], u64), Option<u32>>,
+}
+
+impl<'s> Symbols<'s> {
+    /// From the symbols of the image.
+    fn new(image_symbols: &[Symbol<'s>], renumbering: &Renumbering) -> Self {
+        let mut symbols = Symbols { globals: HashMap::new(), locals: HashMap::new() };
+        for (index, symbol) in image_symbols.iter().enumerate() {
+            // The null symbol is not among them.
+            let index = renumbering.index(index as u32 + 1);
+            if symbol.bind != STB_LOCAL.0 {
+                symbols.globals.insert(symbol.name, index);
+            } else if symbol.kind != STT_SECTION.0 && symbol.kind != STT_FILE.0 {
+                let known = symbols.locals.entry((symbol.name, symbol.value));
+                known.and_modify(|index| *index = None).or_insert(Some(index));
+            }
+        }
+        symbols
+    }
+
+    fn find(&self, symbol: &Symbol<'_>, target: Target) -> Named {
+        let global = if symbol.bind == STB_LOCAL.0 { None } else { self.globals.get(symbol.name) };
+        let local = || match target {
+            Target::Value(value) => self.locals.get(&(symbol.name, value)).copied().flatten(),
+            Target::Merged { .. } | Target::Discarded | Target::Unknown => None,
+        };
+        global.copied().or_else(local).map_or(Named::Unknown, Named::Symbol)
+    }
+}
+
+/// For each input the names of its symbols in the output, the null symbol first; nothing where there are no targets.
+///
+/// `sections` has the symbol and the address of each output section by its statement in the map.
+pub(crate) fn names(
+    objects: &[Object<'_>],
+    layout: &Layout<'_>,
+    targets: &[Vec<Target>],
+    image_symbols: &[Symbol<'_>],
+    renumbering: &Renumbering,
+    sections: &HashMap<u32, (u32, u64)>,
+) -> Vec<Vec<Named>> {
+    let symbols = Symbols::new(image_symbols, renumbering);
+    let of_input = |(input, targets): (usize, &Vec<Target>)| {
+        if targets.is_empty() {
+            return Vec::new();
+        }
+        let statements = &layout.statements[input];
+        let named = objects[input].symbols.iter().zip(&targets[1..]).map(|(symbol, &target)| {
+            let Defined::Section(section) = symbol.place else {
+                return symbols.find(symbol, target);
+            };
+            if symbol.kind != STT_SECTION.0 {
+                return symbols.find(symbol, target);
+            }
+            let statement = statements.get(section as usize).copied().unwrap_or(NO_STATEMENT);
+            let section = sections.get(&statement);
+            section.map_or(Named::Unknown, |&(symbol, addr)| Named::Section { symbol, addr })
+        });
+        std::iter::once(Named::Symbol(0)).chain(named).collect()
+    };
+    targets.par_iter().enumerate().map(of_input).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn symbols_behind_new_ones_have_higher_indexes() {
+        let renumbering = Renumbering::new(vec![9, 5, 5]);
+        let new: Vec<u32> = [0, 4, 5, 8, 9].map(|old| renumbering.index(old)).to_vec();
+        assert_eq!(new, [0, 4, 7, 10, 12]);
+        assert_eq!(Renumbering::default().index(7), 7);
+    }
+}
