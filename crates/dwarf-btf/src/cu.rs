@@ -95,9 +95,26 @@ pub(crate) struct DeclTag {
     pub component: i32,
 }
 
+/// A parameter that is not in the register where it should be; DWARF's numbers of registers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Misplaced {
+    /// The function, an index into [`Cu::funcs`], and the parameter, counted from 0.
+    pub func: u32,
+    pub param: u32,
+    pub expected: u8,
+    pub found: u8,
+}
+
 /// The types, functions and variables of a unit.
 #[derive(Debug, Default)]
 pub(crate) struct Cu {
+    /// The unit's name, if functions are to be explained.
+    pub name: StrId,
+    /// What was found, if functions are to be explained.
+    pub misplaced: Vec<Misplaced>,
+    /// Functions that are not considered since the image has no symbol for them, if functions are to be
+    /// explained.
+    pub no_symbol: Vec<StrId>,
     /// BTF records one behind the other, the first being number 1.
     pub words: Vec<u32>,
     /// Where each record begins in `words`.
@@ -115,6 +132,9 @@ pub(crate) struct Cu {
 
 impl Cu {
     pub fn clear(&mut self) {
+        self.name = 0;
+        self.misplaced.clear();
+        self.no_symbol.clear();
         self.words.clear();
         self.starts.clear();
         self.int = 0;

@@ -12,6 +12,7 @@ use rayon::prelude::*;
 
 use crate::cu::{DeclTag, Func, INDEX, info, kind, kind_of};
 use crate::digest::is_named_composite;
+use crate::explain::Explain;
 use crate::graph::{Graph, Map, forwards};
 use crate::hash;
 use crate::merge::{Doubt, Gathering, Kept, Outcome, section};
@@ -220,13 +221,14 @@ pub(crate) fn run(
         return Ok(Outcome::InDoubt(doubt));
     }
     classes.names = Some(first_use);
-    let mut report = Report { units: 0, types: 0, left_out: Vec::new() };
+    let mut report = Report::default();
     let place = |id: u32| if id == 0 { 0 } else { class[graph.index(id - 1) as usize] };
     let mut end = Ending {
         reader,
         saved: SavedFunctions::default(),
         percpu: Vec::new(),
         written: vec![false; reader.symbols.functions.len()],
+        explain: Explain::new(reader, elf.header().machine),
     };
     for (unit, kept) in units.iter_mut().enumerate() {
         if let Some(kept) = kept.take() {
@@ -279,11 +281,13 @@ struct Ending<'r, 's> {
     saved: SavedFunctions,
     percpu: Vec<[u32; 3]>,
     written: Vec<bool>,
+    explain: Explain<'r, 's>,
 }
 
 impl Ending<'_, '_> {
     fn unit(&mut self, unit: u32, kept: &Kept, place: &dyn Fn(u32) -> u32, classes: &mut Classes) {
         let cu = &kept.cu;
+        self.explain.unit(cu);
         let start = |section| u64::from(unit) << 32 | u64::from(section);
         classes.next = start(section::TYPE_TAGS);
         classes.name_at = start(section::TYPE_TAGS);
@@ -348,12 +352,11 @@ impl Ending<'_, '_> {
             fastcall: strings.intern(b"bpf_fastcall"),
             arena: strings.intern(b"address_space(1)"),
         };
-        self.saved.emit(symbols, rules, names, classes, &mut |elf, reason| {
-            if options.explain {
-                let name = symbols.functions[elf as usize].text;
-                report.left_out.push((String::from_utf8_lossy(name).into_owned(), reason));
-            }
-        });
+        let mut explain = options.explain.then_some(self.explain);
+        self.saved.emit(symbols, rules, names, classes, &mut explain);
+        if let Some(explain) = explain {
+            explain.report(report);
+        }
         crate::stream::datasec(&mut self.percpu, strings.intern(b".data..percpu"), classes);
     }
 }

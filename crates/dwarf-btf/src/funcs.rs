@@ -15,7 +15,7 @@ use hashbrown::HashMap;
 
 use crate::Rules;
 use crate::abbrev::Slot;
-use crate::cu::{Cu, DeclTag, Func, FuncFacts, LocalId, Param, Var, kind, kind_of};
+use crate::cu::{Cu, DeclTag, Func, FuncFacts, LocalId, Misplaced, Param, Var, kind, kind_of};
 use crate::cursor::{Fault, Read};
 use crate::hash::FixedState;
 use crate::location::{Registers, parameter_register};
@@ -71,6 +71,8 @@ struct Working {
     size: u64,
     optimized: bool,
     unexpected: bool,
+    /// Where it should be, if it is elsewhere.
+    expected: Option<u8>,
 }
 
 /// Fills [`Cu::funcs`].
@@ -90,6 +92,13 @@ pub(crate) fn functions(context: &Context<'_, '_, '_>, names: &mut Names, cu: &m
     let order: Vec<usize> =
         dies.func_order.iter().map(|&index| index as usize).filter(|&i| considered(i)).collect();
 
+    if context.rules.explain {
+        let others = (0..dies.funcs.len()).filter(|&index| !considered(index));
+        let named = others.map(|index| function_names[index]).filter(|&name| name != 0);
+        cu.no_symbol.extend(named);
+        cu.no_symbol.sort_unstable();
+        cu.no_symbol.dedup();
+    }
     let mut params: Vec<Working> = Vec::new();
     let mut spans = Vec::with_capacity(order.len());
     let mut by_offset: HashMap<u32, u32, FixedState> = HashMap::with_hasher(FixedState);
@@ -131,6 +140,9 @@ pub(crate) fn functions(context: &Context<'_, '_, '_>, names: &mut Names, cu: &m
             ty: param.ty,
             dropped: facts.reordered_parm && (!param.has_location || param.optimized),
         }));
+        if context.rules.explain {
+            cu.misplaced.extend(misplaced(cu.funcs.len() as u32, params));
+        }
         let tag = cu.func_tags.len() as u32;
         for tag in dies.func_tags.iter().filter(|tag| tag.owner as usize == index) {
             let value = context.strings.of_code(tag.value)?;
@@ -147,6 +159,14 @@ pub(crate) fn functions(context: &Context<'_, '_, '_>, names: &mut Names, cu: &m
         });
     }
     Ok(())
+}
+
+/// The parameters that are in unexpected registers.
+fn misplaced(func: u32, params: &[Working]) -> impl Iterator<Item = Misplaced> {
+    params.iter().filter_map(move |param| {
+        let (expected, found) = (param.expected?, param.register?);
+        Some(Misplaced { func, param: param.index, expected, found })
+    })
 }
 
 /// Names of all functions that are not declarations only, those of abstract origins and specifications
@@ -211,6 +231,7 @@ fn working(
         size: 0,
         optimized: false,
         unexpected: false,
+        expected: None,
     };
     if context.rules.check_locations {
         let typed = match origin {
@@ -320,7 +341,11 @@ fn analyze(context: &Context<'_, '_, '_>, cu: &Cu, params: &mut [Working], facts
             }
             match (param.register, registers.order.get(next)) {
                 (None, _) => param.optimized = true,
-                (Some(found), Some(&expected)) => param.unexpected |= found != expected,
+                (Some(found), Some(&expected)) if found != expected => {
+                    param.unexpected = true;
+                    param.expected = Some(expected);
+                }
+                (Some(_), Some(_)) => {}
                 (Some(_), None) => {}
             }
         } else if param.has_const_value && !context.clang {
@@ -346,7 +371,10 @@ fn clang_parameter(
     if let Some(found) = param.register {
         let end = registers.order.len().min(*next + slots);
         let window = registers.order.get(*next..end).unwrap_or_default();
-        param.unexpected |= !window.contains(&found);
+        if !window.contains(&found) {
+            param.unexpected = true;
+            param.expected = window.first().copied();
+        }
     }
     *next += slots;
 }

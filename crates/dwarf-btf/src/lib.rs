@@ -27,6 +27,7 @@ mod cu;
 mod cursor;
 mod digest;
 mod error;
+mod explain;
 mod finish;
 mod flags;
 mod form;
@@ -51,6 +52,7 @@ mod units;
 mod walk;
 
 pub use error::Error;
+pub use explain::{Description, Function, Reason};
 pub use flags::{FlagError, Flags, supported_features};
 use options::Rules;
 pub use options::{Language, Options, PaholeVersion};
@@ -71,8 +73,11 @@ pub struct Report {
     pub units: usize,
     /// Types before deduplication.
     pub types: usize,
-    /// Functions that were left out, by name, and why; filled if [`Options::explain`] is set.
-    pub left_out: Vec<(String, &'static str)>,
+    /// What became of every function of pahole 1.25 and later, by name; with [`Options::explain`].
+    pub functions: Vec<Function>,
+    /// Functions that are not considered, since the image has no symbol for them: those that are inline
+    /// everywhere, and those that the linker dropped; sorted, with [`Options::explain`].
+    pub no_symbol: Vec<String>,
 }
 
 /// Makes BTF of an image's debug information, on the current rayon pool.

@@ -389,6 +389,9 @@ impl Gathering<'_, '_> {
         let out = &mut kept.cu;
         out.int = of(cu.int);
         out.has_array = cu.has_array;
+        out.name = cu.name;
+        out.misplaced = std::mem::take(&mut cu.misplaced);
+        out.no_symbol = std::mem::take(&mut cu.no_symbol);
         let mut at = 0;
         let mut note = |name: u32, section: u32| {
             self.first_use.note(name, u64::from(unit) << 32 | u64::from(section + at));

@@ -79,7 +79,7 @@ pub struct Options<'b> {
     pub lang_exclude: Vec<Language>,
     /// The blob that this one is split on (`--btf_base`).
     pub base: Option<&'b [u8]>,
-    /// Fill [`crate::Report::left_out`].
+    /// Say of every function why it is left out or what was written, in [`crate::Report`].
     pub explain: bool,
     /// Always deduplicate as libbpf does, type by type: slower, for comparison.
     pub exact_dedup: bool,
@@ -143,6 +143,8 @@ pub(crate) struct Rules {
     /// Members of Rust's structures are written in the order of their offsets (1.25).
     pub sorted_rust: bool,
     pub dedup: btf_dedup::Options,
+    /// Note what decides on functions.
+    pub explain: bool,
     pub excluded: Vec<u16>,
 }
 
@@ -169,6 +171,7 @@ impl Rules {
             } else {
                 btf_dedup::Options::libbpf_1_1()
             },
+            explain: options.explain,
             excluded: options.lang_exclude.iter().map(|language| language.0).collect(),
         }
     }

@@ -7,22 +7,51 @@
 //! Source of facts: btf_encoder.c of pahole 1.31 (`btf_encoder__add_saved_funcs` and what it calls).
 
 use crate::Rules;
-use crate::cu::{Cu, DeclTag, Func, FuncFacts, info, kind, kind_of};
+use crate::cu::{Cu, DeclTag, Func, FuncFacts, Misplaced, info, kind, kind_of};
+use crate::explain::Explain;
 use crate::strings::StrId;
-use crate::symbols::{Symbols, is_optimized};
+use crate::symbols::{ElfFunction, Symbols, is_optimized};
 
 /// One description of a function; types are numbers of the stream.
 #[derive(Debug, Clone)]
-struct Saved {
+pub(crate) struct Saved {
+    /// The place in [`SavedFunctions::all`].
+    index: u32,
     elf: u32,
     address: u64,
-    ret: u32,
+    pub ret: u32,
     /// Name and type of each parameter, in [`SavedFunctions::params`].
     params: (u32, u32),
     tags: (u32, u32),
-    facts: FuncFacts,
-    inconsistent: bool,
+    pub facts: FuncFacts,
+    /// The description whose prototype differs from this one's, an index into [`SavedFunctions::all`].
+    pub inconsistent: Option<u32>,
     optimized_symbol: bool,
+    /// The unit's name and what is out of place there, if functions are to be explained.
+    pub unit: StrId,
+    misplaced: (u32, u32),
+}
+
+/// Why a function is left out, in the order in which it is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    Ambiguous,
+    Changed,
+    Reordered,
+    Uncertain,
+    Inconsistent,
+    Register,
+}
+
+/// What is decided on a function, and by what.
+pub(crate) struct Decision<'d> {
+    pub saved: &'d SavedFunctions,
+    pub function: &'d ElfFunction<'d>,
+    /// Its descriptions by unit; the first has what is known of all.
+    pub group: &'d [Saved],
+    /// The one that is written.
+    pub chosen: &'d Saved,
+    pub why: Option<Why>,
 }
 
 /// The descriptions met so far.
@@ -31,6 +60,7 @@ pub(crate) struct SavedFunctions {
     all: Vec<Saved>,
     params: Vec<(StrId, u32)>,
     tags: Vec<DeclTag>,
+    misplaced: Vec<Misplaced>,
 }
 
 /// Types to compare and to add to.
@@ -64,9 +94,13 @@ impl SavedFunctions {
         place: &mut dyn FnMut(u32) -> u32,
         name: &mut dyn FnMut(StrId),
     ) {
-        for func in &cu.funcs {
+        for (index, func) in cu.funcs.iter().enumerate() {
             let Some(elf) = symbols.function(func.name) else { continue };
-            let saved = self.one(cu, func, elf, symbols, place, name);
+            let first = self.misplaced.len() as u32;
+            let of_func = cu.misplaced.iter().filter(|other| other.func == index as u32);
+            self.misplaced.extend(of_func);
+            let mut saved = self.one(cu, func, elf, symbols, place, name);
+            saved.misplaced = (first, self.misplaced.len() as u32);
             self.all.push(saved);
         }
     }
@@ -99,29 +133,43 @@ impl SavedFunctions {
         let optimized_symbol = func.low_pc != 0
             && candidates.iter().any(|&(at, name)| at == func.low_pc && is_optimized(name));
         Saved {
+            index: self.all.len() as u32,
             elf,
             address: func.low_pc,
             ret: place(func.ret),
             params: (first, self.params.len() as u32),
             tags: (tag, self.tags.len() as u32),
             facts: func.facts,
-            inconsistent: false,
+            inconsistent: None,
             optimized_symbol,
+            unit: cu.name,
+            misplaced: (0, 0),
         }
     }
 
-    fn params(&self, saved: &Saved) -> &[(StrId, u32)] {
+    /// Name and type of each parameter.
+    pub fn params(&self, saved: &Saved) -> &[(StrId, u32)] {
         &self.params[saved.params.0 as usize..saved.params.1 as usize]
     }
 
-    /// Writes the functions by name. `skipped` is told of each that is left out, and why.
+    /// The parameters that are not where they should be.
+    pub fn misplaced(&self, saved: &Saved) -> &[Misplaced] {
+        &self.misplaced[saved.misplaced.0 as usize..saved.misplaced.1 as usize]
+    }
+
+    /// A description by its index.
+    pub fn get(&self, index: u32) -> Option<&Saved> {
+        self.all.get(index as usize)
+    }
+
+    /// Writes the functions by name. `explain` is told of each what became of it.
     pub fn emit(
         self,
         symbols: &Symbols<'_>,
         rules: &Rules,
         names: TagNames,
         stream: &mut dyn Stream,
-        skipped: &mut dyn FnMut(u32, &'static str),
+        explain: &mut Option<Explain<'_, '_>>,
     ) {
         // The order of saving is kept among those of one function.
         let mut order: Vec<(u32, u32)> =
@@ -136,24 +184,27 @@ impl SavedFunctions {
             let function = &symbols.functions[elf as usize];
             let chosen = choose(&group, &function.symbols);
             let facts = group[0].facts;
-            let reason = if function.ambiguous {
-                Some("its symbols are at different addresses")
+            let why = if function.ambiguous {
+                Some(Why::Ambiguous)
             } else if is_changed(chosen) {
-                Some("parameters were optimised away")
+                Some(Why::Changed)
             } else if facts.reordered_parm {
-                Some("its parameters were reordered")
+                Some(Why::Reordered)
             } else if facts.uncertain_parm_loc {
-                Some("where a parameter is cannot be told")
-            } else if rules.consistent_functions && group[0].inconsistent {
-                Some("its prototypes differ between units")
+                Some(Why::Uncertain)
+            } else if rules.consistent_functions && group[0].inconsistent.is_some() {
+                Some(Why::Inconsistent)
             } else if facts.unexpected_reg {
-                Some("a parameter is in an unexpected register")
+                Some(Why::Register)
             } else {
                 None
             };
-            match reason {
-                Some(reason) => skipped(elf, reason),
-                None => self.write(chosen, function, rules, names, stream),
+            if let Some(explain) = explain {
+                let decision = Decision { saved: &self, function, group: &group, chosen, why };
+                explain.decided(&decision, stream);
+            }
+            if why.is_none() {
+                self.write(chosen, function, rules, names, stream);
             }
         }
     }
@@ -165,11 +216,11 @@ impl SavedFunctions {
             first.facts.unexpected_reg |= other.facts.unexpected_reg;
             first.facts.reordered_parm |= other.facts.reordered_parm;
             first.facts.uncertain_parm_loc |= other.facts.uncertain_parm_loc;
-            first.inconsistent |= other.inconsistent;
-            let decided =
-                first.facts.unexpected_reg || first.inconsistent || first.facts.reordered_parm;
+            let decided = first.facts.unexpected_reg
+                || first.inconsistent.is_some()
+                || first.facts.reordered_parm;
             if !decided && !self.matches(first, other, stream) {
-                first.inconsistent = true;
+                first.inconsistent = Some(other.index);
             }
         }
     }
@@ -184,7 +235,7 @@ impl SavedFunctions {
     fn write(
         &self,
         saved: &Saved,
-        function: &crate::symbols::ElfFunction<'_>,
+        function: &ElfFunction<'_>,
         rules: &Rules,
         names: TagNames,
         stream: &mut dyn Stream,
@@ -246,7 +297,7 @@ fn arena(
 }
 
 /// The compiler changed what the function takes, and so its description does not hold.
-fn is_changed(saved: &Saved) -> bool {
+pub(crate) fn is_changed(saved: &Saved) -> bool {
     saved.facts.optimized_parms && (saved.facts.signature_changed || saved.optimized_symbol)
 }
 

@@ -8,6 +8,7 @@ use image::Elf;
 use rayon::prelude::*;
 
 use crate::cu::{Cu, INDEX, LocalId, info, kind, kind_of, name_positions};
+use crate::explain::Explain;
 use crate::output::{StringTable, write};
 use crate::saved::{SavedFunctions, Stream, TagNames, decl_tag};
 use crate::strings::StrId;
@@ -27,7 +28,8 @@ pub(crate) fn encode<'s>(
         Some(blob) => Base::read(blob, reader)?,
         None => Base::default(),
     };
-    let mut all = All::new(reader, &base);
+    let machine = elf.header().machine;
+    let mut all = All::new(reader, &base, machine);
     let mut merged = reader.merged;
     let (mut headers, _) = reader.headers(1);
     while !merged {
@@ -52,7 +54,7 @@ pub(crate) fn encode<'s>(
         }
     }
     if merged {
-        all = All::new(reader, &base);
+        all = All::new(reader, &base, machine);
         let (mut scratch, mut cu) = (Scratch::default(), Cu::default());
         reader.read_merged(&mut scratch, &mut cu)?;
         all.add_unit(&cu)?;
@@ -114,6 +116,7 @@ struct All<'r, 's> {
     percpu: Vec<[u32; 3]>,
     section: u32,
     units: usize,
+    explain: Explain<'r, 's>,
 }
 
 impl Stream for All<'_, '_> {
@@ -135,7 +138,7 @@ impl Stream for All<'_, '_> {
 }
 
 impl<'r, 's> All<'r, 's> {
-    fn new(reader: &'r Reader<'s>, base: &'r Base) -> Self {
+    fn new(reader: &'r Reader<'s>, base: &'r Base, machine: u16) -> Self {
         All {
             reader,
             base,
@@ -149,6 +152,7 @@ impl<'r, 's> All<'r, 's> {
             percpu: Vec::new(),
             section: 0,
             units: 0,
+            explain: Explain::new(reader, machine),
         }
     }
 
@@ -169,6 +173,7 @@ impl<'r, 's> All<'r, 's> {
 
     fn add_unit(&mut self, cu: &Cu) -> Result<(), Error> {
         self.units += 1;
+        self.explain.unit(cu);
         let before = self.count();
         let index = self.index.unwrap_or(match cu.int {
             0 => before + cu.starts.len() as u32 + 1,
@@ -257,17 +262,17 @@ impl<'r, 's> All<'r, 's> {
             fastcall: strings.intern(b"bpf_fastcall"),
             arena: strings.intern(b"address_space(1)"),
         };
-        let mut left_out = Vec::new();
+        let mut report = Report { units: self.units, types: 0, ..Report::default() };
         let saved = std::mem::take(&mut self.saved);
-        saved.emit(&reader.symbols, &reader.rules, names, &mut self, &mut |elf, reason| {
-            if options.explain {
-                let name = reader.symbols.functions[elf as usize].text;
-                left_out.push((String::from_utf8_lossy(name).into_owned(), reason));
-            }
-        });
+        let explain = std::mem::replace(&mut self.explain, Explain::new(reader, 0));
+        let mut explain = options.explain.then_some(explain);
+        saved.emit(&reader.symbols, &reader.rules, names, &mut self, &mut explain);
+        if let Some(explain) = explain {
+            explain.report(&mut report);
+        }
         let mut percpu = std::mem::take(&mut self.percpu);
         datasec(&mut percpu, strings.intern(b".data..percpu"), &mut self);
-        let report = Report { units: self.units, types: self.types.len(), left_out };
+        report.types = self.types.len();
         if self.types.is_empty() {
             return Ok(Encoded { btf: Vec::new(), report });
         }

@@ -117,6 +117,7 @@ impl<'s> Reader<'s> {
             let root = self.root(&mut unit, names)?;
             let Some(root) = root else { return Ok(Found::LeftOut) };
             let clang = root.clang;
+            cu.name = root.name;
             self.walk(&unit, root, names, &mut scratch.dies)?;
             let group = Group { units: std::slice::from_ref(&unit) };
             scratch.offsets.build(&scratch.dies, header.start, header.end);
@@ -214,7 +215,11 @@ impl<'s> Reader<'s> {
             producer.windows(5).any(|window| window == b"clang")
         };
         let rust = language == u64::from(gimli::DW_LANG_Rust.0);
-        Ok(Some(Root { children: cursor.pos, clang, rust }))
+        let name = match self.rules.explain {
+            true => names.name(&self.strings, unit, &values, Slot::Name)?,
+            false => 0,
+        };
+        Ok(Some(Root { children: cursor.pos, clang, rust, name }))
     }
 
     fn walk(
@@ -290,6 +295,8 @@ struct Root {
     children: usize,
     clang: bool,
     rust: bool,
+    /// The unit's name, if functions are to be explained.
+    name: StrId,
 }
 
 /// What the kernel's own note says of link-time optimisation, if it has one.

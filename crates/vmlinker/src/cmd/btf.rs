@@ -2,7 +2,9 @@
 
 mod check;
 mod diff;
+mod distill;
 mod dump;
+mod explain;
 mod input;
 mod object;
 mod stat;
@@ -23,6 +25,8 @@ enum Command {
     Stat(stat::Args),
     Check(check::Args),
     Object(object::Args),
+    Distill(distill::Args),
+    Explain(explain::Args),
 }
 
 /// Runs the command.
@@ -33,5 +37,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Command::Stat(args) => stat::run(args),
         Command::Check(args) => check::run(args),
         Command::Object(args) => object::run(args),
+        Command::Distill(args) => distill::run(args),
+        Command::Explain(args) => explain::run(args),
     }
 }

@@ -41,6 +41,11 @@ impl Blob {
         Ok(Blob { path, bytes, pointer_size: Some(elf.class().address_size() as u32) })
     }
 
+    /// The blob.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Parses the blob, on its base where it has one.
     pub fn parse<'a>(&'a self, base: Option<&'a btf::Btf<'a>>) -> anyhow::Result<btf::Btf<'a>> {
         let parsed = match base {

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use btf::{Btf, HeaderForm};
-use dwarf_btf::{Encoded, Flags, Options};
+use dwarf_btf::{Encoded, Flags, Function, Options};
 use image::Elf;
 use memmap2::Mmap;
 use pipeline::say;
@@ -18,8 +18,8 @@ use rayon::prelude::*;
 
 use super::{attach, output};
 
-/// What a file gave: the functions that are left out, and why.
-type Done = anyhow::Result<Vec<(String, &'static str)>>;
+/// What a file gave: the functions, if they are to be explained.
+type Done = anyhow::Result<Vec<Function>>;
 
 /// Encodes all files. One that fails does not keep the others from being done.
 pub fn all(flags: &Flags) -> anyhow::Result<ExitCode> {
@@ -41,11 +41,14 @@ pub fn all(flags: &Flags) -> anyhow::Result<ExitCode> {
     let mut status = ExitCode::SUCCESS;
     for (file, done) in flags.files.iter().zip(done) {
         match done {
-            Ok(left_out) => {
+            Ok(functions) => {
                 let several = flags.files.len() > 1;
                 let file = if several { format!("{}: ", file.display()) } else { String::new() };
-                for (function, reason) in left_out {
-                    say::remark(format_args!("{file}{function}: left out, since {reason}"));
+                for function in functions {
+                    if let Some(reason) = function.reason {
+                        let name = function.name;
+                        say::remark(format_args!("{file}{name}: left out: {reason}"));
+                    }
                 }
             }
             Err(error) => {
@@ -85,11 +88,11 @@ fn one(flags: &Flags, path: &Path, options: &Options<'_>, base: Option<&Btf<'_>>
     let options = Options { release: Some(&release), ..options.clone() };
     let Encoded { btf, report } = dwarf_btf::encode(&elf, &options)?;
     if btf.is_empty() {
-        return Ok(report.left_out);
+        return Ok(report.functions);
     }
     if let Some(out) = &flags.detached {
         output::replace(out, &[&btf]).with_context(|| out.display().to_string())?;
-        return Ok(report.left_out);
+        return Ok(report.functions);
     }
     let mut sections = vec![(".BTF", btf)];
     if let Some(base) = base.filter(|_| flags.distilled_base) {
@@ -101,7 +104,7 @@ fn one(flags: &Flags, path: &Path, options: &Options<'_>, base: Option<&Btf<'_>>
     let rest = &data[attached.head.len()..];
     let parts = [&attached.head[..], rest, &attached.tail[..]];
     output::replace(path, &parts).context("cannot be written")?;
-    Ok(report.left_out)
+    Ok(report.functions)
 }
 
 /// Gives the pages of a part of the file that is not read any more back.
