@@ -282,9 +282,12 @@ fn register_name(machine: u16, number: u8) -> String {
         "rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12",
         "r13", "r14", "r15",
     ];
-    let name = match machine {
-        m if m == image::consts::EM_X86_64.0 => X86_64.get(usize::from(number)).copied(),
-        _ => None,
-    };
-    name.map_or_else(|| format!("register {number}"), str::to_owned)
+    if machine != image::consts::EM_X86_64.0 {
+        return format!("register {number}");
+    }
+    match (X86_64.get(usize::from(number)), number) {
+        (Some(name), _) => (*name).to_owned(),
+        (None, 17..=32) => format!("xmm{}", number - 17),
+        (None, _) => format!("register {number}"),
+    }
 }
