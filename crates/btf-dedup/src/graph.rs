@@ -17,9 +17,7 @@ use crate::Error;
 use crate::prim::{enums_fit, settle};
 use crate::records::{is_composite, kflag, kind, kind_of, name, reference_positions};
 use crate::state::{OPEN, State, shallow_equal};
-
-/// How deep two types of one unit are compared.
-const DEPTH: u32 = 16;
+use crate::twins::twins_fit;
 
 /// What the candidate's types would have to stand for.
 struct Hypothesis {
@@ -99,7 +97,7 @@ impl Hypothesis {
             let candidate = followed(state, candidate);
             let known = self.stands_for[candidate as usize];
             if known != OPEN {
-                if known == id || self.same_in_unit(state, known, id) {
+                if known == id || twins_fit(state, known, id, &state.options) {
                     continue;
                 }
                 return Ok(false);
@@ -164,14 +162,6 @@ impl Hypothesis {
         Ok(agree)
     }
 
-    /// Whether two types that would have to be one are in fact the same, twice in one unit.
-    fn same_in_unit(&self, state: &State<'_>, a: u32, b: u32) -> bool {
-        if state.options.compare_in_depth {
-            return identical(state, a, b, DEPTH);
-        }
-        identical_arrays(state, a, b) || identical_structures(state, a, b, DEPTH)
-    }
-
     /// Makes what the walk has found permanent.
     fn adopt(&self, state: &mut State<'_>) {
         for &candidate in &self.set {
@@ -210,81 +200,6 @@ fn followed(state: &State<'_>, id: u32) -> u32 {
     }
     let target = state.resolve(id);
     if state.kind(target) == kind::FWD { id } else { target }
-}
-
-fn identical_arrays(state: &State<'_>, a: u32, b: u32) -> bool {
-    state.kind(a) == kind::ARRAY
-        && state.kind(b) == kind::ARRAY
-        && state.record(a) == state.record(b)
-}
-
-fn identical_structures(state: &State<'_>, a: u32, b: u32, depth: u32) -> bool {
-    let kind = state.kind(a);
-    if depth == 0 || !is_composite(kind) || state.kind(b) != kind {
-        return false;
-    }
-    let (a, b) = (state.record(a), state.record(b));
-    shallow_equal(a, b)
-        && a[3..].chunks_exact(3).zip(b[3..].chunks_exact(3)).all(|(a, b)| {
-            a[1] == b[1]
-                || identical_arrays(state, a[1], b[1])
-                || identical_structures(state, a[1], b[1], depth - 1)
-        })
-}
-
-/// Whether two types are written the same down to a depth, libbpf 1.6 and later.
-fn identical(state: &State<'_>, mut a: u32, mut b: u32, depth: u32) -> bool {
-    // Chains of references are short; one that does not end refers to itself.
-    for _ in 0..1024 {
-        if a == b {
-            return true;
-        }
-        if depth == 0 {
-            return false;
-        }
-        let kind = state.kind(a);
-        if kind != state.kind(b) {
-            return false;
-        }
-        let (first, second) = (state.record(a), state.record(b));
-        let deeper = |a, b| a == b || identical(state, a, b, depth - 1);
-        match kind {
-            kind::INT | kind::FWD | kind::FLOAT => return first == second,
-            kind::ENUM | kind::ENUM64 => return enums_fit(first, second),
-            kind::CONST
-            | kind::VOLATILE
-            | kind::RESTRICT
-            | kind::PTR
-            | kind::TYPEDEF
-            | kind::FUNC
-            | kind::TYPE_TAG => {
-                if first[..2] != second[..2] {
-                    return false;
-                }
-                (a, b) = (first[2], second[2]);
-            }
-            // PARITY: libbpf compares the first array with itself here, so the types of the elements
-            // do not matter (btf_dedup_identical_types).
-            kind::ARRAY => return first[..3] == second[..3] && first[5] == second[5],
-            kind::STRUCT | kind::UNION => {
-                return shallow_equal(first, second)
-                    && first[3..]
-                        .chunks_exact(3)
-                        .zip(second[3..].chunks_exact(3))
-                        .all(|(a, b)| deeper(a[1], b[1]));
-            }
-            kind::FUNC_PROTO => {
-                return first[..2] == second[..2]
-                    && deeper(first[2], second[2])
-                    && first[3..]
-                        .chunks_exact(2)
-                        .zip(second[3..].chunks_exact(2))
-                        .all(|(a, b)| a[0] == b[0] && deeper(a[1], b[1]));
-            }
-            _ => return false,
-        }
-    }
-    false
 }
 
 /// Maps the forward declarations whose name one structure alone has to it.

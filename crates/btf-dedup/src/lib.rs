@@ -34,9 +34,11 @@ mod state;
 mod table;
 #[cfg(test)]
 mod tests;
+mod twins;
 
 pub use blob::{Merged, merge, strings};
 pub use records::{Types, kind, name_positions, reference_positions};
+pub use twins::{Records, twins_fit};
 
 use state::State;
 

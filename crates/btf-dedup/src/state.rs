@@ -123,3 +123,9 @@ pub(crate) fn shallow_equal(a: &[u32], b: &[u32]) -> bool {
             .zip(b[3..].chunks_exact(3))
             .all(|(a, b)| a[0] == b[0] && a[2] == b[2])
 }
+
+impl crate::twins::Records for State<'_> {
+    fn record(&self, id: u32) -> &[u32] {
+        State::record(self, id)
+    }
+}

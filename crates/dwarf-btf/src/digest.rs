@@ -48,6 +48,8 @@ pub(crate) struct Digest {
     outlines: Vec<u64>,
     identities: Vec<u64>,
     contents: Vec<u64>,
+    /// Of structures in which twins are met, the pattern: see [`crate::twins`].
+    patterns: Vec<(u32, u64)>,
 }
 
 /// A chain of references is too deep, or leads back to itself.
@@ -85,7 +87,10 @@ impl Digest {
     /// Makes the hashes of a unit.
     pub fn make(&mut self, cu: &Cu) -> Result<(), TooDeep> {
         self.heads(cu);
-        let Digest { heads, references, starts, composites, outlines, identities, contents } = self;
+        self.patterns.clear();
+        let Digest {
+            heads, references, starts, composites, outlines, identities, contents, ..
+        } = self;
         let graph = Graph { heads, references, starts };
         let count = graph.heads.len() as u32;
         graph.all(outlines)?;
@@ -160,6 +165,20 @@ impl Digest {
     #[inline]
     pub fn full(&self, id: u32) -> u64 {
         mix(self.identities[id as usize] ^ self.contents[id as usize].rotate_left(32), STEP) | 1
+    }
+
+    /// Adds the order in which twins are met in a structure to its contents.
+    pub fn set_pattern(&mut self, id: u32, pattern: u64) {
+        if pattern != 0 {
+            self.contents[id as usize] ^= pattern;
+            self.patterns.push((id, pattern));
+        }
+    }
+
+    /// The order in which twins are met in a structure; 0 if none are.
+    pub fn pattern(&self, id: u32) -> u64 {
+        let found = self.patterns.iter().find(|&&(other, _)| other == id);
+        found.map_or(0, |&(_, pattern)| pattern)
     }
 
     /// Hash of a named structure with the identities of what its members refer to.

@@ -47,6 +47,7 @@ mod sections;
 mod stream;
 mod strings;
 mod symbols;
+mod twins;
 mod unit;
 mod units;
 mod walk;

@@ -12,11 +12,8 @@
 //! - A structure refers, over all units, to at most one definition of each name.
 //! - All forward declarations of one name that meet a definition meet the same one.
 //! - An enumeration that is declared only somewhere has one definition.
-//!
-//! One thing is not checked: that a type which one unit has twice (a pointer, or a structure without a
-//! name) is not shared in another unit where the first has two. libbpf would then take the types around it
-//! for different ones. Which types of a unit are shared follows from the source text, which is the same
-//! header in both; `tests/tests/pahole.rs` compares with libbpf's own result, and with [`crate::stream`]'s.
+//! - What one unit has twice no unit has once, where libbpf would not take the two for one
+//!   ([`crate::twins`]).
 //!
 //! Otherwise the types of all units are laid out and deduplicated as libbpf does it ([`crate::stream`]).
 //!
@@ -33,8 +30,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::cu::{Cu, Func, INDEX, LocalId, kind, kind_of, name_positions};
 use crate::cursor::{Fault, Read};
 use crate::digest::{Digest, each_reference, is_leaf, is_named_composite};
-use crate::pool::{Contents, Met, Place, Pool, PoolId, SHARDS, parts, pool_id};
+use crate::pool::{Contents, Met, Offered, Place, Pool, PoolId, SHARDS, parts, pool_id};
 use crate::strings::FirstUse;
+use crate::twins::{self, Apart, Twins, Witness};
 use crate::unit::{Batch, Header};
 use crate::units::{Found, Reader, Scratch, at_header};
 use crate::{Encoded, Error, Options};
@@ -54,6 +52,7 @@ pub(crate) struct Kept {
     pub cu: Cu,
     /// Types of the unit.
     pub count: u32,
+    witness: Witness,
 }
 
 /// Why the result could differ from libbpf's.
@@ -64,6 +63,8 @@ pub(crate) enum Doubt {
     Definitions,
     Enumerations,
     Twice,
+    /// What one unit has twice another may have once.
+    Twins,
     TooLarge,
     /// One string was met under two codes.
     Names,
@@ -98,6 +99,7 @@ struct Local {
     scratch: Scratch,
     cu: Cu,
     digest: Digest,
+    twins: Twins,
     known: Known,
     /// Types to look up, and the same by the pool's parts.
     list: Vec<LocalId>,
@@ -139,6 +141,10 @@ pub(crate) fn encode(
             Err(Failed::Doubt(doubt)) => return Ok(Outcome::InDoubt(doubt)),
             Err(Failed::Error(error)) => return Err(error),
         }
+    }
+    let witnesses = units.iter().flatten().map(|kept| &kept.witness);
+    if gathering.pool.torn() || !twins::agree(witnesses) {
+        return Ok(Outcome::InDoubt(Doubt::Twins));
     }
     if reader.strings.ambiguous() {
         return Ok(Outcome::InDoubt(Doubt::Names));
@@ -205,12 +211,15 @@ impl Gathering<'_, '_> {
     }
 
     fn add(&self, unit: u32, local: &mut Local) -> Result<Kept, Trouble> {
-        let Local { cu, digest, known, list, pooled, .. } = local;
+        let Local { cu, digest, twins, known, list, pooled, .. } = local;
         let count = cu.starts.len() as u32;
         if count >= section::INT || cu.words.len() >= section::INT as usize {
             return Err(Trouble::Doubt(Doubt::TooLarge));
         }
         digest.make(cu).map_err(|_| Trouble::Doubt(Doubt::TooDeep))?;
+        twins
+            .find(cu, digest, &self.reader.rules.dedup)
+            .map_err(|_| Trouble::Doubt(Doubt::Twins))?;
         local.ranks.clear();
         list.clear();
         pooled.clear();
@@ -271,16 +280,15 @@ impl Gathering<'_, '_> {
         let mask = self.pool.mask();
         let mut part = self.pool.lock(shard);
         for &id in ids {
-            let record = cu.record(id);
-            let contents = digest.contents(id);
-            let (at, found, contents) = part.add(
-                digest.identity(id) & mask,
-                record,
-                contents,
-                Place::new(unit, id),
-                &self.pool.collided,
-                digest.references(id).len(),
-            );
+            let offered = Offered {
+                key: digest.identity(id) & mask,
+                record: cu.record(id),
+                contents: digest.contents(id),
+                pattern: digest.pattern(id),
+                place: Place::new(unit, id),
+                references: digest.references(id).len(),
+            };
+            let (at, found, contents) = part.add(&offered, &self.pool.doubts);
             let at = pool_id(at, shard);
             pooled[id as usize] = at;
             if found == Met::Later && contents == Contents::Known {
@@ -380,12 +388,23 @@ impl Gathering<'_, '_> {
 
     /// What is kept of the unit: functions and variables, with the pool's numbers.
     fn keep(&self, unit: u32, local: &mut Local) -> Kept {
-        let Local { cu, pooled, .. } = local;
+        let Local { cu, pooled, twins, .. } = local;
         let of = |id: LocalId| match id {
             0 => 0,
             id => pooled[id as usize] + 1,
         };
         let mut kept = Kept { count: cu.starts.len() as u32, ..Kept::default() };
+        if !self.reader.rules.dedup.compare_in_depth {
+            kept.witness.structures = (1..=kept.count)
+                .filter(|&id| twins::is_composite(cu.record(id)))
+                .map(|id| pooled[id as usize])
+                .collect();
+            let pooled = |id: LocalId| pooled[id as usize];
+            kept.witness.apart.extend(twins.apart.iter().map(|apart| Apart {
+                roots: (pooled(apart.roots.0), pooled(apart.roots.1)),
+                ..*apart
+            }));
+        }
         let out = &mut kept.cu;
         out.int = of(cu.int);
         out.has_array = cu.has_array;

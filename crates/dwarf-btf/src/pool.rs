@@ -63,6 +63,8 @@ struct Entry {
     /// with these.
     contents: u64,
     contents_unit: u32,
+    /// The order in which twins are met in a structure, of all units the same: see [`crate::twins`].
+    pattern: u32,
     at: u32,
     check: u32,
 }
@@ -96,6 +98,21 @@ pub(crate) struct Link {
     pub to: PoolId,
 }
 
+/// A type that is to be added.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Offered<'r> {
+    pub key: u64,
+    pub record: &'r [u32],
+    /// Hash of a named structure with the identities of what it refers to.
+    pub contents: u64,
+    /// Its pattern of twins: see [`crate::twins`].
+    pub pattern: u64,
+    /// Where it was met.
+    pub place: Place,
+    /// How many types it refers to.
+    pub references: usize,
+}
+
 /// A part of the pool.
 #[derive(Debug, Default)]
 pub(crate) struct Shard {
@@ -113,22 +130,14 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
-    /// Adds a type that was met at `place` and that refers to `references` others, and gives its index in
-    /// this part.
-    pub fn add(
-        &mut self,
-        key: u64,
-        record: &[u32],
-        contents: u64,
-        place: Place,
-        collided: &AtomicBool,
-        references: usize,
-    ) -> (u32, Met, Contents) {
+    /// Adds a type, and gives its index in this part.
+    pub fn add(&mut self, offered: &Offered<'_>, doubts: &Doubts) -> (u32, Met, Contents) {
+        let Offered { key, record, contents, pattern, place, references } = *offered;
         let check = check(record);
         let hash = key.rotate_left(32);
         if let Some(entry) = self.table.find_mut(hash, |entry| entry.key == key) {
             if entry.check != check {
-                collided.store(true, Ordering::Relaxed);
+                doubts.collided.store(true, Ordering::Relaxed);
             }
             let met = if place.unit() < entry.place.unit() {
                 entry.place = place;
@@ -144,8 +153,11 @@ impl Shard {
             } else {
                 match self.contents.entry(contents ^ key) {
                     hash_map::Entry::Occupied(entry) => entry.into_mut(),
-                    hash_map::Entry::Vacant(entry) => {
-                        entry.insert(unit);
+                    hash_map::Entry::Vacant(vacant) => {
+                        if entry.pattern != pattern as u32 {
+                            doubts.torn.store(true, Ordering::Relaxed);
+                        }
+                        vacant.insert(unit);
                         return (at, met, Contents::New);
                     }
                 }
@@ -158,7 +170,9 @@ impl Shard {
         self.spans.push((self.words.len() as u32, self.children.len() as u32));
         self.words.extend_from_slice(record);
         self.children.resize(self.children.len() + references, 0);
-        let entry = Entry { key, place, contents, contents_unit: place.unit(), at, check };
+        let contents_unit = place.unit();
+        let pattern = pattern as u32;
+        let entry = Entry { key, place, contents, contents_unit, pattern, at, check };
         self.table.insert_unique(hash, entry, |entry| entry.key.rotate_left(32));
         (at, Met::New, Contents::New)
     }
@@ -195,11 +209,20 @@ impl Shard {
     }
 }
 
+/// Why what was met cannot be relied on.
+#[derive(Debug, Default)]
+pub(crate) struct Doubts {
+    /// Two different types were met under one hash.
+    collided: AtomicBool,
+    /// Units differ in what is twice in a structure.
+    torn: AtomicBool,
+}
+
 /// The pool.
 #[derive(Debug)]
 pub(crate) struct Pool {
     shards: Vec<Mutex<Shard>>,
-    pub collided: AtomicBool,
+    pub doubts: Doubts,
     mask: u64,
 }
 
@@ -208,7 +231,7 @@ impl Pool {
     pub fn new(hash_bits: u32) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
         let mask = u64::MAX >> (64 - hash_bits);
-        Pool { shards, collided: AtomicBool::new(false), mask }
+        Pool { shards, doubts: Doubts::default(), mask }
     }
 
     /// The part that a key belongs to.
@@ -239,7 +262,12 @@ impl Pool {
 
     /// Whether two different types were met under one hash.
     pub fn collided(&self) -> bool {
-        self.collided.load(Ordering::Relaxed)
+        self.doubts.collided.load(Ordering::Relaxed)
+    }
+
+    /// Whether units differ in what is twice in a structure.
+    pub fn torn(&self) -> bool {
+        self.doubts.torn.load(Ordering::Relaxed)
     }
 
     /// The parts, when nothing is added any more.
