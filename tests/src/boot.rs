@@ -3,9 +3,9 @@
 //! The kernel runs through its PVH entry, so QEMU takes `vmlinux` as it was linked, with no boot loader
 //! and no bzImage. Its root is an initramfs with Debian's static busybox and one script; the serial port is
 //! the only way out of so small a kernel, so long texts leave it compressed. It takes about 5 s in
-//! software emulation, 2 s of it the serial port.
+//! software emulation, 2 s of it the serial port. A test may add programs and a script of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -47,13 +47,15 @@ dmesg -n 1
 text() { echo "@@vmlinker $1"; cat; echo; echo "@@vmlinker end"; }
 long() { [ ! -e "$2" ] || { gzip -1 -c "$2" | base64 | text "$1"; }; }
 text version < /proc/version
-if [ -e /sys/kernel/btf/vmlinux ]; then
-    sha256sum < /sys/kernel/btf/vmlinux | text btf
-fi
 for module in /modules/*.ko; do
     [ ! -e "$module" ] || insmod "$module"
 done 2>&1 | text insmod
 text modules < /proc/modules
+for blob in /sys/kernel/btf/*; do
+    [ ! -e "$blob" ] || sha256sum "$blob"
+done | text btf
+dmesg | grep -E 'BTF|BPF' | text log
+[ ! -e /script ] || . /script
 long kallsyms /proc/kallsyms
 if mount -t tracefs tracefs /trace 2>/dev/null; then
     long functions /trace/available_filter_functions
@@ -68,8 +70,13 @@ reboot -f
 pub struct Guest<'a> {
     /// The linked kernel, an ELF file with a PVH note.
     pub vmlinux: &'a Path,
-    /// Modules that the guest is to insert, in this order of their file names.
+    /// Modules that the guest is to insert, in the order of their file names.
     pub modules: &'a [PathBuf],
+    /// Further files of the machine, each with its name in the guest without the first slash.
+    pub files: &'a [(String, PathBuf)],
+    /// A script for the guest's shell, run when the modules are in. What it pipes into `text NAME` comes
+    /// back in [`BootReport::texts`].
+    pub script: &'a str,
     /// After this the guest counts as hung.
     pub timeout: Duration,
 }
@@ -81,8 +88,10 @@ pub struct BootReport {
     pub version: String,
     /// `/proc/kallsyms`, all of it; `None` from a kernel without kallsyms.
     pub kallsyms: Option<String>,
-    /// SHA-256 of `/sys/kernel/btf/vmlinux` in hexadecimal; `None` from a kernel without BTF.
-    pub btf_sha256: Option<String>,
+    /// SHA-256 of each file of `/sys/kernel/btf` in hexadecimal, by its name, after the modules were inserted.
+    pub btf: BTreeMap<String, String>,
+    /// The lines of the kernel's log that speak of BTF or BPF: nothing if all went well.
+    pub log: String,
     /// `/proc/modules`, after the modules were inserted.
     pub modules: String,
     /// What inserting them printed: nothing if all went well.
@@ -90,6 +99,8 @@ pub struct BootReport {
     /// `available_filter_functions` of ftrace: each name is an address that the kernel resolved
     /// through kallsyms. `None` from a kernel without the function tracer.
     pub functions: Option<String>,
+    /// What the guest's own script said, by name.
+    pub texts: BTreeMap<String, String>,
     /// Everything on the serial console.
     pub console: String,
     /// From the start of QEMU to its end.
@@ -101,10 +112,15 @@ pub struct BootReport {
 /// # Errors
 /// The kernel cannot be started, hangs, or stops before it has said all; the error shows the end of the console.
 pub fn boot(vmlinux: &Path) -> Result<BootReport> {
-    Guest { vmlinux, modules: &[], timeout: TIMEOUT }.boot()
+    Guest::of(vmlinux).boot()
 }
 
-impl Guest<'_> {
+impl<'a> Guest<'a> {
+    /// This kernel with nothing added.
+    pub fn of(vmlinux: &'a Path) -> Self {
+        Guest { vmlinux, modules: &[], files: &[], script: "", timeout: TIMEOUT }
+    }
+
     /// Boots it and waits until it ends.
     ///
     /// # Errors
@@ -128,10 +144,12 @@ impl Guest<'_> {
         Ok(BootReport {
             version: text("version").unwrap_or_default(),
             kallsyms: texts.get("kallsyms").map(|text| unpack(text)).transpose()?,
-            btf_sha256: text("btf").and_then(|sum| Some(sum.split_whitespace().next()?.to_owned())),
+            btf: text("btf").unwrap_or_default().lines().filter_map(named_sum).collect(),
+            log: text("log").unwrap_or_default(),
             modules: text("modules").unwrap_or_default(),
             insmod: text("insmod").unwrap_or_default(),
             functions: texts.get("functions").map(|text| unpack(text)).transpose()?,
+            texts: texts.iter().map(|(name, text)| (name.to_string(), text.clone())).collect(),
             console,
             elapsed,
         })
@@ -148,10 +166,19 @@ impl Guest<'_> {
         archive.character_device("dev/console", 5, 1);
         archive.program("bin/busybox", &busybox);
         archive.program("init", INIT.as_bytes());
+        archive.program("script", self.script.as_bytes());
+        let read = |path: &Path| fs::read(path).with_context(|| path.display().to_string());
         for module in self.modules {
             let name = module.file_name().context("a module has no file name")?;
-            let bytes = fs::read(module).with_context(|| module.display().to_string())?;
-            archive.program(&format!("modules/{}", name.to_string_lossy()), &bytes);
+            archive.program(&format!("modules/{}", name.to_string_lossy()), &read(module)?);
+        }
+        let mut made = BTreeSet::from([Path::new("bin"), Path::new("")]);
+        for (name, path) in self.files {
+            let above: Vec<&Path> = Path::new(name).ancestors().skip(1).collect();
+            for directory in above.into_iter().rev().filter(|&directory| made.insert(directory)) {
+                archive.directory(&directory.to_string_lossy());
+            }
+            archive.program(name, &read(path)?);
         }
         Ok(archive.finish())
     }
@@ -167,8 +194,9 @@ impl Guest<'_> {
             .arg(self.vmlinux)
             .arg("-initrd")
             .arg(initrd)
-            // nokaslr: the addresses of /proc/kallsyms are those of System.map.
-            .args(["-append", "console=ttyS0 nokaslr panic=-1"])
+            // nokaslr: the addresses of /proc/kallsyms are those of System.map. no_timer_check: on a busy
+            // machine the emulated timer is so late that the kernel would take it for broken.
+            .args(["-append", "console=ttyS0 nokaslr no_timer_check panic=-1"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::inherit());
@@ -211,6 +239,32 @@ fn marked(console: &str) -> BTreeMap<&str, String> {
         }
     }
     texts
+}
+
+/// A line of sha256sum as a file's name, without its directory, and its sum.
+fn named_sum(line: &str) -> Option<(String, String)> {
+    let (sum, path) = line.split_once("  ")?;
+    Some((path.rsplit('/').next()?.to_owned(), sum.to_owned()))
+}
+
+/// A program and the shared libraries that it is linked with, as [`Guest::files`] takes them: the program
+/// in `bin`, the libraries where the dynamic linker of this machine found them.
+///
+/// # Errors
+/// `ldd` cannot be run or does not find one of them.
+pub fn with_libraries(program: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let name = program.file_name().context("a program has a name")?.to_string_lossy();
+    let mut files = vec![(format!("bin/{name}"), program.to_owned())];
+    let output = Command::new("ldd").arg(program).output().context("ldd")?;
+    ensure!(output.status.success(), "ldd {}: {}", program.display(), output.status);
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        ensure!(!line.contains("not found"), "{}: {line}", program.display());
+        // `NAME => PATH (ADDRESS)`, or the PATH of the dynamic linker alone.
+        if let Some(path) = line.split_whitespace().find(|word| word.starts_with('/')) {
+            files.push((path.trim_start_matches('/').to_owned(), PathBuf::from(path)));
+        }
+    }
+    Ok(files)
 }
 
 /// Undoes `gzip | base64`.
@@ -273,21 +327,29 @@ impl BootReport {
         Ok(seen.values().map(Vec::len).sum())
     }
 
-    /// Checks that the BTF which the guest exports is the `.BTF` section of `vmlinux`; returns its size in bytes.
+    /// Checks that the BTF which the guest exports for `image`, its kernel or a module, is the section `.BTF` of
+    /// that file; returns its size in bytes.
     ///
     /// # Errors
     /// The two differ, or one of them is not there.
-    pub fn check_btf(&self, vmlinux: &Path) -> Result<usize> {
-        let data = fs::read(vmlinux).with_context(|| vmlinux.display().to_string())?;
+    pub fn check_btf(&self, image: &Path) -> Result<usize> {
+        let data = fs::read(image).with_context(|| image.display().to_string())?;
         let elf = image::Elf::parse(&data)?;
-        let (_, section) = elf.section(".BTF").context("vmlinux has no .BTF")?;
+        let (_, section) = elf.section(".BTF").context("the image has no .BTF")?;
         let linked = elf.bytes(section)?;
         let sum = filter(&mut Command::new("sha256sum"), linked)?;
         let sum = String::from_utf8_lossy(&sum);
         let sum = sum.split_whitespace().next().unwrap_or_default();
-        let seen =
-            self.btf_sha256.as_deref().context("the kernel has no /sys/kernel/btf/vmlinux")?;
-        ensure!(sum == seen, "the guest's BTF has SHA-256 {seen}, the section .BTF has {sum}");
+        let module = image.file_stem().filter(|_| image.extension().is_some_and(|e| e == "ko"));
+        let name = module.map_or("vmlinux".into(), |stem| stem.to_string_lossy());
+        let seen = self
+            .btf
+            .get(&*name)
+            .with_context(|| format!("no /sys/kernel/btf/{name} in the guest"))?;
+        ensure!(
+            sum == seen,
+            "{name}: the guest's BTF has SHA-256 {seen}, the section .BTF has {sum}"
+        );
         Ok(linked.len())
     }
 
@@ -297,7 +359,7 @@ impl BootReport {
     /// Names the first that has not.
     pub fn check_functions(&self, system_map: &str) -> Result<usize> {
         let functions = self.functions.as_deref().context("the kernel has no function tracer")?;
-        let names: std::collections::BTreeSet<&str> =
+        let names: BTreeSet<&str> =
             system_map.lines().filter_map(|line| line.split(' ').nth(2)).collect();
         // A name in brackets after it is a module's. The other form is a weak function that was replaced:
         // a tree whose sorttable does not drop its entry (6.1) lets the kernel mark it so.
@@ -338,10 +400,12 @@ mod tests {
         BootReport {
             version: String::new(),
             kallsyms: Some(kallsyms.to_owned()),
-            btf_sha256: None,
+            btf: BTreeMap::new(),
+            log: String::new(),
             modules: String::new(),
             insmod: String::new(),
             functions: None,
+            texts: BTreeMap::new(),
             console: String::new(),
             elapsed: Duration::ZERO,
         }

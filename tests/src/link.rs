@@ -226,6 +226,17 @@ impl PrivateTrees {
     /// # Panics
     /// If it fails.
     pub fn make(&self) -> String {
+        let flags = format!("PAHOLE_FLAGS={}", self.pahole_flags);
+        let flags = Some(flags).filter(|_| !self.pahole_flags.is_empty());
+        self.make_words(flags.as_deref().into_iter().chain(["vmlinux"]))
+    }
+
+    /// Runs `make O=...` with these words, variables and targets, and with pahole's flags as the tree itself
+    /// chooses them; returns what it printed.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub fn make_words<'w>(&self, words: impl IntoIterator<Item = &'w str>) -> String {
         let mut make = Command::new("make");
         for name in ["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "ARCH", "CROSS_COMPILE", "LLVM", "O"] {
             make.env_remove(name);
@@ -234,10 +245,7 @@ impl PrivateTrees {
         make.env("KBUILD_BUILD_USER", "vmlinker").env("KBUILD_BUILD_HOST", "vmlinker");
         make.env("LC_ALL", "C").arg("-j2").arg("-C").arg(&self.source);
         make.arg(format!("O={}", self.build.display()));
-        if !self.pahole_flags.is_empty() {
-            make.arg(format!("PAHOLE_FLAGS={}", self.pahole_flags));
-        }
-        String::from_utf8_lossy(&run(make.arg("vmlinux"))).into_owned()
+        String::from_utf8_lossy(&run(make.args(words))).into_owned()
     }
 
     /// Runs `vmlinker install` or `vmlinker uninstall`.

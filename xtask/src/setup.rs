@@ -50,9 +50,11 @@ const CROSS: &[&str] = &[
     "gcc-riscv64-linux-gnu",
     "gcc-s390x-linux-gnu",
 ];
-/// Further tools that the peer tests compare with, and what bpftool and the tests of git trees need.
+/// Further tools that the peer tests compare with, what compiles BPF programs and reads them in QEMU, and what
+/// bpftool from source and the tests of git trees need.
 const PEERS: &[&str] = &[
     "binutils-mips-linux-gnu",
+    "bpftool",
     "clang-14",
     "clang-19",
     "g++",

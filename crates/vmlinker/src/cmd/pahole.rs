@@ -6,6 +6,7 @@
 
 mod attach;
 mod encode;
+mod module;
 mod output;
 
 use std::ffi::{OsStr, OsString};

@@ -1,8 +1,10 @@
 //! Sections put into an image.
 //!
-//! What is there stays where it is. New contents, a new table of section names and a new table of section
-//! headers are put behind the end, and the file header is pointed at them. A section that exists is given
-//! the new contents in place of its own.
+//! [`attach`]: what is there stays where it is. New contents, a new table of section names and a new table of
+//! section headers are put behind the end, and the file header is pointed at them. A section that exists is
+//! given the new contents in place of its own.
+//!
+//! [`replace`], for an object file: all is laid out anew, section behind section, as libelf does.
 
 use anyhow::{Context, bail};
 use image::{Class, Elf, Endianness};
@@ -19,22 +21,16 @@ pub struct Attached {
 /// The image with these sections, by name and contents.
 pub fn attach(elf: &Elf<'_>, sections: &[(&str, Vec<u8>)]) -> anyhow::Result<Attached> {
     let data = elf.data();
-    let format = Format { wide: elf.class() == Class::Elf64, big: elf.endian() == Endianness::Big };
-    let count = elf.sections().len();
-    if count == 0 || count + sections.len() >= 0xff00 {
-        bail!("a file of {count} sections cannot be given more");
+    let format = Format::of(elf);
+    let size = format.at(40, 64);
+    let mut headers = headers(elf, format)?;
+    if headers.len() + sections.len() >= 0xff00 {
+        bail!("a file of {} sections cannot be given more", headers.len());
     }
     let names_at = format.get(data, format.at(50, 62), 2)? as usize;
     let names = elf.sections().get(names_at).context("the file has no section names")?;
     let mut names = elf.bytes(names)?.to_vec();
 
-    let mut headers = Vec::new();
-    let size = format.at(40, 64);
-    let table = format.get(data, format.at(32, 40), format.at(4, 8))? as usize;
-    for index in 0..count {
-        let at = table + index * size;
-        headers.push(data.get(at..at + size).context("the section headers are cut off")?.to_vec());
-    }
     let mut tail = Vec::new();
     for (name, contents) in sections {
         let offset = pad(data.len(), &mut tail, 8);
@@ -59,10 +55,61 @@ pub fn attach(elf: &Elf<'_>, sections: &[(&str, Vec<u8>)]) -> anyhow::Result<Att
     format.place(&mut headers[names_at], offset, names.len());
     let table = pad(data.len(), &mut tail, 8);
     headers.iter().for_each(|header| tail.extend_from_slice(header));
-    let mut head = data.get(..format.at(52, 64)).context("the file header is cut off")?.to_vec();
+    Ok(Attached { head: head(elf, format, table, headers.len())?, tail })
+}
+
+/// The object file with other contents in the sections of these indices.
+///
+/// PARITY: the layout of libelf's `elf_update`, by which pahole writes into a module that has BTF already
+/// (tests/tests/modules.rs).
+pub fn replace(elf: &Elf<'_>, replaced: &[(usize, &[u8])]) -> anyhow::Result<Attached> {
+    let format = Format::of(elf);
+    let mut headers = headers(elf, format)?;
+    let before = format.at(52, 64);
+    let mut tail = Vec::with_capacity(elf.data().len());
+    for (index, section) in elf.sections().iter().enumerate().skip(1) {
+        let align = usize::try_from(section.align.max(1))?;
+        if align > elf.data().len() {
+            bail!("a section is to be aligned to {align} bytes");
+        }
+        let offset = pad(before, &mut tail, align);
+        let size = if section.sh_type == image::consts::SHT_NOBITS.0 {
+            usize::try_from(section.size)?
+        } else {
+            let other = replaced.iter().find(|(other, _)| *other == index);
+            let contents = other.map_or_else(|| elf.bytes(section), |(_, bytes)| Ok(bytes))?;
+            tail.extend_from_slice(contents);
+            contents.len()
+        };
+        format.place(&mut headers[index], offset, size);
+    }
+    let table = pad(before, &mut tail, format.at(4, 8));
+    headers.iter().for_each(|header| tail.extend_from_slice(header));
+    Ok(Attached { head: head(elf, format, table, headers.len())?, tail })
+}
+
+/// The section headers as they stand.
+fn headers(elf: &Elf<'_>, format: Format) -> anyhow::Result<Vec<Vec<u8>>> {
+    let data = elf.data();
+    let size = format.at(40, 64);
+    let table = format.get(data, format.at(32, 40), format.at(4, 8))? as usize;
+    let count = elf.sections().len();
+    if count == 0 || count >= 0xff00 {
+        bail!("a file of {count} sections cannot be given more");
+    }
+    let header = |index: usize| data.get(table.checked_add(index * size)?..)?.get(..size);
+    (0..count)
+        .map(|index| Ok(header(index).context("the section headers are cut off")?.to_vec()))
+        .collect()
+}
+
+/// The file header, pointed at the section headers.
+fn head(elf: &Elf<'_>, format: Format, table: usize, count: usize) -> anyhow::Result<Vec<u8>> {
+    let head = elf.data().get(..format.at(52, 64));
+    let mut head = head.context("the file header is cut off")?.to_vec();
     format.put(&mut head, format.at(32, 40), format.at(4, 8), table as u64);
-    format.put(&mut head, format.at(48, 60), 2, headers.len() as u64);
-    Ok(Attached { head, tail })
+    format.put(&mut head, format.at(48, 60), 2, count as u64);
+    Ok(head)
 }
 
 /// Pads what stands behind `before` bytes, and returns the offset in the file that it ends at.
@@ -80,6 +127,10 @@ struct Format {
 }
 
 impl Format {
+    fn of(elf: &Elf<'_>) -> Self {
+        Format { wide: elf.class() == Class::Elf64, big: elf.endian() == Endianness::Big }
+    }
+
     fn at(self, narrow: usize, wide: usize) -> usize {
         if self.wide { wide } else { narrow }
     }

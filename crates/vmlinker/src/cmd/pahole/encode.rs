@@ -16,7 +16,7 @@ use memmap2::Mmap;
 use pipeline::say;
 use rayon::prelude::*;
 
-use super::{attach, output};
+use super::{attach, module, output};
 
 /// What a file gave: the functions, if they are to be explained.
 type Done = anyhow::Result<Vec<Function>>;
@@ -99,6 +99,10 @@ fn one(flags: &Flags, path: &Path, options: &Options<'_>, base: Option<&Btf<'_>>
         let split = Btf::parse_split(&sections[0].1, base)?;
         let distilled = btf::distill(&split, HeaderForm::default())?;
         sections = vec![(".BTF", distilled.split), (".BTF.base", distilled.base)];
+    }
+    if let Some(objcopy) = module::objcopy(&elf) {
+        module::embed(&objcopy, path, &elf, &sections)?;
+        return Ok(report.left_out);
     }
     let attached = attach::attach(&elf, &sections)?;
     let rest = &data[attached.head.len()..];
