@@ -47,6 +47,8 @@ mod sections;
 mod stream;
 mod strings;
 mod symbols;
+#[cfg(test)]
+mod tests;
 mod twins;
 mod unit;
 mod units;

@@ -326,7 +326,7 @@ impl Names {
             None => Ok(0),
             Some((Form::Strp, offset)) if strings.by_code.load(Ordering::Relaxed) => {
                 // The end of the section is checked when the name is looked up.
-                Ok((offset as u32).wrapping_add(1) & !NUMBERED)
+                Ok(offset.min(u64::from(NUMBERED) - 2) as u32 + 1)
             }
             Some(_) => match self.name(strings, unit, values, slot)? {
                 0 => Ok(0),

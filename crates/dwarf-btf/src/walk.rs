@@ -455,7 +455,7 @@ impl<'a, 's> Walk<'a, 's> {
 /// the name is looked up.
 #[inline(always)]
 fn offset_code(offset: Option<u32>) -> Code {
-    offset.map_or(0, |offset| offset.wrapping_add(1) & !NUMBERED)
+    offset.map_or(0, |offset| offset.min(NUMBERED - 2) + 1)
 }
 
 const _: () = assert!(SLOTS <= 32);
