@@ -293,3 +293,110 @@ fn typedefs_of_a_base_are_found_but_for_the_two_versions_that_cannot() {
     assert_eq!(left(Options::libbpf_1_7()), 1);
     assert_eq!(left(Options::libbpf_1_8()), 0);
 }
+
+#[test]
+fn nothing_is_put_together_with_void() {
+    // A pointer to void and one to a structure without a name are not one.
+    Set::default().ptr(0).structure(0, 4, &[]).ptr(2).ptr(0).check(&[1, 2, 3, 1]);
+}
+
+#[test]
+fn of_every_kind_two_that_differ_stay_two() {
+    let mut set = Set::default().int(1).int(2).ptr(1).ptr(2).array(1, 1, 2).array(1, 1, 3);
+    set = set.structure(1, 4, &[]).structure(2, 4, &[]).forward(3, false).forward(3, true);
+    set = set.enumeration(ENUM, 4, 4, &[1]).enumeration(ENUM, 5, 4, &[1]);
+    set = set.enumeration(ENUM64, 6, 8, &[1]).enumeration(ENUM64, 7, 8, &[1]);
+    for kind in [TYPEDEF, CONST, VOLATILE, RESTRICT, TYPE_TAG] {
+        set = set.reference(kind, 8, 1).reference(kind, 8, 2);
+    }
+    set = set.proto(1, &[(1, 1)]).proto(1, &[(1, 2)]);
+    let count = set.0.len() as u32;
+    set.check(&(1..=count).collect::<Vec<_>>());
+}
+
+#[test]
+fn tags_of_functions_and_parameters_go_with_their_functions() {
+    let unit = |set: Set| {
+        let at = set.0.len() as u32;
+        let set = set.int(1).proto(at + 1, &[(2, at + 1)]).reference(FUNC, 3, at + 2);
+        set.tag(7, at + 3, -1).tag(7, at + 3, 0).tag(8, at + 3, -1)
+    };
+    unit(unit(Set::default())).check(&[1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6]);
+}
+
+#[test]
+fn in_a_split_a_structure_of_the_base_is_found_through_its_graph() {
+    // Base: struct 1 { struct 2 *m; }, struct 2. Split: the same, struct 2 only declared.
+    let base = Set::default().structure(1, 8, &[(9, 2, 0)]).ptr(3).structure(2, 4, &[]).0;
+    let split = Set::default().structure(1, 8, &[(9, 5, 0)]).ptr(6).forward(2, false).0;
+    for options in &OPTIONS {
+        let done = dedup(&base, split.clone(), options).unwrap();
+        assert_eq!(done.map[4..], [1, 2, 3], "{options:?}");
+        assert_eq!(done.types.len(), 0);
+    }
+}
+
+#[test]
+fn in_a_split_an_ambiguous_declaration_stays() {
+    let base = Set::default().structure(1, 4, &[]).0;
+    let split = Set::default().structure(1, 8, &[]).forward(1, false).ptr(3).0;
+    for options in &OPTIONS {
+        let done = dedup(&base, split.clone(), options).unwrap();
+        assert_eq!(done.types.len(), 3, "{options:?}");
+    }
+}
+
+/// What the types look like whatever their numbers are: a hash of each by all that it refers to, sorted.
+fn shape(types: &Types) -> Vec<u64> {
+    let mix = |hash: u64, word: u64| (hash ^ word).wrapping_mul(0x0100_0000_01b3).rotate_left(23);
+    let of = |colours: &[u64], id: u32| id.checked_sub(1).map_or(7, |at| colours[at as usize]);
+    let mut colours = vec![1; types.len()];
+    for _ in 0..types.len() {
+        let colour = |at: usize| {
+            let record = types.record(at);
+            let hash = mix(mix(1, u64::from(record[0])), u64::from(record[1]));
+            match record[1] >> 24 & 0x1f {
+                STRUCT => record[3..].chunks(3).fold(hash, |hash, member| {
+                    mix(mix(hash, of(&colours, member[1])), u64::from(member[2]))
+                }),
+                PTR => mix(hash, of(&colours, record[2])),
+                _ => hash,
+            }
+        };
+        colours = (0..types.len()).map(colour).collect();
+    }
+    colours.sort_unstable();
+    colours
+}
+
+#[test]
+fn units_in_any_order_give_the_same_graph() {
+    // Structures 1 to 4, each referring to the next in a ring; each unit defines some of them.
+    let unit = |set: Set, defined: u32| {
+        let at = set.0.len() as u32;
+        (0..4u32).fold(set, |set, number| {
+            let next = at + 2 * ((number + 1) % 4) + 2;
+            let set = match defined >> number & 1 {
+                1 => set.structure(number + 1, 8, &[(9, next, 0)]),
+                _ => set.forward(number + 1, false),
+            };
+            set.ptr(at + 2 * number + 1)
+        })
+    };
+    let units = [0b0011, 0b0110, 0b1100, 0b1001, 0b1111];
+    for options in &OPTIONS {
+        let run = |order: &[u32]| {
+            let set = order.iter().fold(Set::default(), |set, &defined| unit(set, defined));
+            shape(&set.run(options).types)
+        };
+        let first = run(&units);
+        assert_eq!(first.len(), 8, "{options:?}");
+        for turn in 0..units.len() {
+            let mut order = units;
+            order.rotate_left(turn);
+            assert_eq!(run(&order), first, "{order:?} {options:?}");
+            order.reverse();
+            assert_eq!(run(&order), first, "{order:?} {options:?}");
+        }
+    }
+}

@@ -141,6 +141,58 @@ fn types_that_are_made_of_themselves() {
     try_encode(&File::new(vec![of]), &options(PaholeVersion::V1_32)).unwrap();
 }
 
+#[test]
+fn compressed_sections() {
+    // The header of a compressed section: what with, nothing, size and alignment when unpacked.
+    fn header(with: u32, size: u64) -> Vec<u8> {
+        let mut bytes = with.to_le_bytes().to_vec();
+        bytes.extend([0; 4]);
+        bytes.extend(size.to_le_bytes());
+        bytes.extend(1u64.to_le_bytes());
+        bytes
+    }
+    fn compressed(spoil: fn(&mut Vec<u8>)) -> String {
+        let mut file = File::new(vec![int()]);
+        file.compressed = true;
+        file.spoil = Some((".debug_info", spoil));
+        message(&file)
+    }
+    let cut = compressed(|bytes| *bytes = [header(1, 40), vec![0x78, 0x9c, 0x4b]].concat());
+    assert!(cut.starts_with(".debug_info+0x0: cannot be unpacked: "), "{cut}");
+    let cut = compressed(|bytes| *bytes = [header(2, 40), vec![0x28, 0xb5, 0x2f, 0xfd]].concat());
+    assert!(cut.starts_with(".debug_info+0x0: cannot be unpacked: "), "{cut}");
+    let absurd = compressed(|bytes| *bytes = [header(1, 1 << 40), vec![0x78, 0x9c]].concat());
+    assert_eq!(absurd, ".debug_info+0x0: 0x10000000000 bytes are claimed when unpacked");
+    let unknown = compressed(|bytes| *bytes = header(9, 40));
+    assert!(unknown.starts_with(".debug_info+0x0: "), "{unknown}");
+    let short = compressed(|bytes| bytes.truncate(10));
+    assert!(short.starts_with(".debug_info+0x0: "), "{short}");
+}
+
+#[test]
+fn more_sections_than_fit_into_16_bits() {
+    let f = die(dw::DW_TAG_subprogram).name("f").number(dw::DW_AT_low_pc, 4);
+    let mut file = File::new(vec![int(), f]).function("f", 4).percpu("a", 4, 4);
+    for pahole in [PaholeVersion::V1_24, PaholeVersion::V1_32] {
+        file.fillers = 0;
+        let few = try_encode(&file, &options(pahole)).unwrap();
+        file.fillers = 65_300;
+        assert_eq!(try_encode(&file, &options(pahole)).unwrap().btf, few.btf);
+    }
+}
+
+#[test]
+fn a_base_that_does_not_fit() {
+    let file = File::new(vec![int()]);
+    for (base, cause) in
+        [(&b"no BTF"[..], "offset 0x"), (&[0x9f, 0xeb, 1, 0, 24, 0][..], "offset 0x")]
+    {
+        let options = crate::Options { base: Some(base), ..options(PaholeVersion::V1_32) };
+        let error = try_encode(&file, &options).expect_err("it is refused").to_string();
+        assert!(error.contains(cause), "{error}");
+    }
+}
+
 /// Every byte of a small file's debug information wrong in two ways, and cuts.
 #[test]
 fn wrong_bytes_and_cuts_are_errors_or_blobs() {

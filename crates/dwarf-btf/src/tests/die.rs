@@ -101,6 +101,10 @@ pub struct File {
     percpu: Vec<(&'static str, u64, u64)>,
     /// What is done to the bytes of a section before it is written.
     pub spoil: Option<Spoil>,
+    /// `.debug_info` is marked as compressed.
+    pub compressed: bool,
+    /// Empty sections before all others.
+    pub fillers: usize,
     pub language: u64,
 }
 
@@ -114,6 +118,8 @@ impl File {
             functions: Vec::new(),
             percpu: Vec::new(),
             spoil: None,
+            compressed: false,
+            fillers: 0,
             language: u64::from(dw::DW_LANG_C11.0),
         }
     }
@@ -171,12 +177,21 @@ impl File {
         let mut object = Object::new(BinaryFormat::Elf, arch, order);
         let text = object.section_id(object::write::StandardSection::Text);
         object.append_section_data(text, &[0; 64], 8);
+        for _ in 0..self.fillers {
+            object.add_section(Vec::new(), "filler".into(), SectionKind::Other);
+        }
         for (name, mut bytes) in [(".debug_info", info), (".debug_abbrev", abbrev)] {
             if let Some((_, spoil)) = self.spoil.filter(|spoil| spoil.0 == name) {
                 spoil(&mut bytes);
             }
             let id = object.add_section(Vec::new(), name.into(), SectionKind::Debug);
             object.append_section_data(id, &bytes, 1);
+            if self.compressed && name == ".debug_info" {
+                object.section_mut(id).flags = object::SectionFlags::Elf {
+                    sh_type: object::elf::SHT_PROGBITS,
+                    sh_flags: object::elf::SHF_COMPRESSED,
+                };
+            }
         }
         for &(name, at) in &self.functions {
             object.add_symbol(symbol(name, at, 4, SymbolKind::Text, text));
