@@ -102,7 +102,7 @@ fn one(flags: &Flags, path: &Path, options: &Options<'_>, base: Option<&Btf<'_>>
     }
     if let Some(objcopy) = module::objcopy(&elf) {
         module::embed(&objcopy, path, &elf, &sections)?;
-        return Ok(report.left_out);
+        return Ok(report.functions);
     }
     let attached = attach::attach(&elf, &sections)?;
     let rest = &data[attached.head.len()..];
