@@ -54,7 +54,8 @@ pub fn embed(
     words.push(" \"$@\"");
     let mut shell = Command::new("sh");
     shell.arg("-c").arg(words).arg("sh");
-    for (name, bytes) in added {
+    // GNU objcopy puts what is named last first.
+    for (name, bytes) in added.into_iter().rev() {
         let contents = dir.path().join(name);
         fs::write(&contents, bytes)?;
         let mut section = OsString::from(format!("{name}="));
