@@ -55,13 +55,17 @@ impl Registers {
 
 /// One operation of an expression: what it is, and its block.
 #[derive(Debug, Clone, Copy)]
-struct Op<'d> {
+struct Operation<'d> {
     atom: gimli::DwOp,
     block: &'d [u8],
 }
 
 /// The operations of an expression; `None` if it cannot be read.
-fn operations<'d>(bytes: &'d [u8], unit: &Unit<'d, '_>, out: &mut Vec<Op<'d>>) -> Option<()> {
+fn operations<'d>(
+    bytes: &'d [u8],
+    unit: &Unit<'d, '_>,
+    out: &mut Vec<Operation<'d>>,
+) -> Option<()> {
     out.clear();
     let mut cursor = Cursor::new(bytes, 0, unit.dwarf.big);
     let sizes = unit.header.sizes;
@@ -143,7 +147,7 @@ fn operations<'d>(bytes: &'d [u8], unit: &Unit<'d, '_>, out: &mut Vec<Op<'d>>) -
             }
             _ => {}
         }
-        out.push(Op { atom, block });
+        out.push(Operation { atom, block });
     }
     Some(())
 }
@@ -184,7 +188,7 @@ pub(crate) fn parameter_register<'d>(
 
 fn expression_register(
     unit: &Unit<'_, '_>,
-    ops: &[Op<'_>],
+    ops: &[Operation<'_>],
     first: bool,
     registers: Registers,
     size: u64,
@@ -211,7 +215,7 @@ fn expression_register(
 
 fn compound_register(
     unit: &Unit<'_, '_>,
-    ops: &[Op<'_>],
+    ops: &[Operation<'_>],
     first: bool,
     registers: Registers,
     size: u64,
