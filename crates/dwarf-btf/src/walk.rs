@@ -408,6 +408,8 @@ impl<'a, 's> Walk<'a, 's> {
         }
         self.dies.params.push(offset);
         self.dies.funcs[func].params.1 = self.dies.params.len() as u32;
+        let (first, end) = self.dies.funcs[func].params;
+        types::countable(offset, end - first)?;
         if abbrev.children {
             while let Some((_, abbrev)) = self.next(cursor)? {
                 if let Some(value) = self.annotation(abbrev, cursor, b"btf_decl_tag")? {

@@ -108,6 +108,21 @@ fn entries() {
 }
 
 #[test]
+fn absurd_counts() {
+    let many = |tag: gimli::DwTag, child: Die| {
+        let all =
+            (0..65_535).fold(die(tag).name("many").size(4), |die, _| die.child(child.clone()));
+        let message = message(&File::new(vec![int(), all]));
+        let cause = "a type of over 65534 members, enumerators or parameters";
+        assert!(message.ends_with(cause), "{tag}: {message}");
+    };
+    many(dw::DW_TAG_enumeration_type, die(dw::DW_TAG_enumerator).name("e"));
+    many(dw::DW_TAG_structure_type, die(dw::DW_TAG_member).name("m"));
+    many(dw::DW_TAG_subroutine_type, die(dw::DW_TAG_formal_parameter));
+    many(dw::DW_TAG_subprogram, die(dw::DW_TAG_formal_parameter));
+}
+
+#[test]
 fn what_btf_has_no_kind_for() {
     for (tag, cause) in [
         (dw::DW_TAG_atomic_type, "BTF has no kind for _Atomic (DW_TAG_atomic_type)"),

@@ -208,6 +208,7 @@ impl<'s> Walk<'_, 's> {
             }
         }
         self.dies.types[index].count = count;
+        countable(offset, count)?;
         self.number(index);
         Ok(())
     }
@@ -242,18 +243,19 @@ impl<'s> Walk<'_, 's> {
             }
             self.depth -= 1;
         }
-        self.settle(index, base, 2);
+        self.settle(index, base, 2)?;
         self.number(index);
         Ok(())
     }
 
     /// Moves what was collected for a type since `base` behind the words of the types that have ended.
-    fn settle(&mut self, index: usize, base: usize, step: usize) {
+    fn settle(&mut self, index: usize, base: usize, step: usize) -> Read<()> {
         let die = &mut self.dies.types[index];
         die.words = self.dies.words.len() as u32;
         die.count = ((self.dies.members.len() - base) / step) as u32;
         self.dies.words.extend_from_slice(&self.dies.members[base..]);
         self.dies.members.truncate(base);
+        countable(die.offset, die.count)
     }
 
     pub(super) fn composite(
@@ -289,7 +291,7 @@ impl<'s> Walk<'_, 's> {
                     old.word = (old.word & !EXTRA) - base as u32 + shift;
                 }
             }
-            self.settle(index, base, 3);
+            self.settle(index, base, 3)?;
             self.depth -= 1;
         }
         self.number(index);
@@ -403,6 +405,16 @@ impl<'s> Walk<'_, 's> {
         }
         Ok(u32::MAX)
     }
+}
+
+/// BTF counts what a type has in 16 bits; pahole lets the count wrap, which leaves a blob that nobody reads.
+pub(super) fn countable(offset: u32, count: u32) -> Read<()> {
+    // One is left for an ellipsis.
+    if count >= u32::from(u16::MAX) {
+        let cause = "a type of over 65534 members, enumerators or parameters";
+        return Err(Fault { offset: offset as usize, cause });
+    }
+    Ok(())
 }
 
 #[cold]
