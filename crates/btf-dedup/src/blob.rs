@@ -74,6 +74,9 @@ impl Header {
     }
 }
 
+/// A string that no type has named yet.
+const UNKNOWN: u32 = u32::MAX;
+
 fn add<'b>(
     merged: &mut Merged<'b>,
     known: &mut HashMap<&'b [u8], u32>,
@@ -91,6 +94,8 @@ fn add<'b>(
         })
         .collect();
     let before = merged.types.len() as u32;
+    // By offset of a string: its number. Most names are met many times.
+    let mut numbers = vec![UNKNOWN; strings.len()];
     let mut at = 0;
     while at < words.len() {
         let len = record_len(&words[at..]).filter(|&len| at + len <= words.len());
@@ -99,14 +104,17 @@ fn add<'b>(
         let start = merged.types.words.len() - len;
         let record = &mut merged.types.words[start..];
         for position in name_positions(record) {
-            let name = strings
-                .get(record[position] as usize..)
-                .and_then(|rest| rest.split(|&b| b == 0).next())
-                .ok_or(bad(at * 4, "a name outside the strings"))?;
-            record[position] = *known.entry(name).or_insert_with(|| {
-                merged.strings.push(name);
-                merged.strings.len() as u32 - 1
-            });
+            let offset = record[position] as usize;
+            let number =
+                numbers.get_mut(offset).ok_or(bad(at * 4, "a name outside the strings"))?;
+            if *number == UNKNOWN {
+                let name = strings[offset..].split(|&b| b == 0).next().unwrap_or_default();
+                *number = *known.entry(name).or_insert_with(|| {
+                    merged.strings.push(name);
+                    merged.strings.len() as u32 - 1
+                });
+            }
+            record[position] = *number;
         }
         for position in reference_positions(record) {
             if record[position] != 0 {
