@@ -35,6 +35,7 @@ enum Command {
     #[command(name = "resolve_btfids")]
     ResolveBtfids(cmd::resolve_btfids::Args),
     Btf(cmd::btf::Args),
+    Compare(cmd::compare::Args),
     #[command(disable_version_flag = true)]
     Pahole(cmd::pahole::Args),
 }
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         Command::Sorttable(args) => cmd::sorttable::run(args),
         Command::ResolveBtfids(args) => cmd::resolve_btfids::run(args),
         Command::Btf(args) => cmd::btf::run(args),
+        Command::Compare(args) => cmd::compare::run(args),
         Command::Pahole(args) => cmd::pahole::run(args, None),
     };
     result.unwrap_or_else(|error| report(&error))

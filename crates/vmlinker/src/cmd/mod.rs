@@ -1,6 +1,7 @@
 //! The subcommands, a file each: its arguments and what it does with them.
 
 pub mod btf;
+pub mod compare;
 pub mod install;
 pub mod kallsyms;
 pub mod link;
