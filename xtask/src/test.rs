@@ -25,13 +25,14 @@ const KERNELS: [&str; 5] =
     ["6.12-tiny", "6.12-tiny-nobtf", "6.12-tiny-nokallsyms", "6.1-tiny", "7.3-tiny"];
 
 /// The libraries whose documentation must be whole.
-const DOCUMENTED: [&str; 10] = [
+const DOCUMENTED: [&str; 11] = [
     "image",
     "sysmap",
     "kallsyms",
     "btf",
     "btf-dedup",
     "btf-ids",
+    "compare",
     "debug-link",
     "dwarf-btf",
     "sorttable",
