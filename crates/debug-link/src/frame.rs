@@ -162,7 +162,11 @@ fn check_image(image: &Elf<'_>) -> Result<bool, Error> {
     if let Some(section) = sections.iter().find(refused) {
         return Err(Error::unsupported(format!("{} in the image", lossy(section.name))));
     }
-    Ok(sections.iter().any(is_kept))
+    // Only where relocations are kept does each section have a symbol, even if none is left in the image.
+    let fields = Fields::of(image.header());
+    let first = image.bytes(symbols)?.chunks_exact(fields.symbol()).nth(1);
+    let named = first.is_some_and(|symbol| fields.is_section_symbol(symbol));
+    Ok(named || sections.iter().any(is_kept))
 }
 
 /// Whether a section holds relocations that stay in the output.

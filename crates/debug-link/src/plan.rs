@@ -1,10 +1,13 @@
 //! The plan of a finished image, and its writing.
 
+use std::cell::RefCell;
+
 use image::Elf;
+use image::consts::SHT_REL;
 use rayon::prelude::*;
 
 use crate::emit::{self, Named};
-use crate::error::Error;
+use crate::error::{Error, lossy};
 use crate::fields::Fields;
 use crate::frame::{Frame, Origin, is_kept};
 use crate::layout::{DebugSection, Layout, Piece};
@@ -76,6 +79,7 @@ impl<'a> Plan<'a> {
         let frame = Frame::new(&elf, map, &layout.debug, &counts)?;
         let mut names = Vec::new();
         if frame.keeps {
+            check_kept(&objects, &layout)?;
             let sections = frame.section_symbols(&elf, map, &layout.debug);
             let new = &frame.renumbering;
             names = emit::names(&objects, &layout, &targets, &symbols, new, &sections);
@@ -87,6 +91,38 @@ impl<'a> Plan<'a> {
     #[allow(clippy::len_without_is_empty, reason = "an image is never empty")]
     pub fn len(&self) -> u64 {
         self.frame.len
+    }
+
+    /// Makes the image part by part, with as many threads as the current pool of rayon has.
+    ///
+    /// `sink` gets the offset of each part in the file, in bytes, and the part, which is at most some
+    /// 100 KiB to a few MiB and still in the processor's cache. It is called from several threads at a time, for
+    /// parts in no fixed order that do not overlap. What it does not get, a few bytes of padding, is zero: let it
+    /// fill a new file of [`Plan::len`] bytes. Writing parts so costs the kernel far less than the pages of a map.
+    ///
+    /// The build ID is still that of the image without debug info; see [`crate::build_id`].
+    ///
+    /// # Errors
+    /// What `sink` returns, or a relocation that cannot be applied; some parts have been made then.
+    pub fn make<E>(&self, sink: impl Fn(u64, &[u8]) -> Result<(), E> + Sync) -> Result<(), E>
+    where
+        E: From<Error> + Send,
+    {
+        let tasks = self.tasks()?;
+        let unordered: Vec<&Task<'_, 'a>> = tasks
+            .par_iter()
+            .filter_map(|task| match task.pass(&sink) {
+                Ok(()) => None,
+                Err(Ok(Stop::Unordered)) => Some(Ok(task)),
+                Err(Ok(Stop::Bad(error))) => Some(Err(error.into())),
+                Err(Err(error)) => Some(Err(error)),
+            })
+            .collect::<Result<_, E>>()?;
+        self.each_unordered(&unordered, |at, source, whole| {
+            let mut bytes = vec![0; whole.bytes.len()];
+            source.write_whole(whole, &mut bytes)?;
+            sink(at, &bytes)
+        })
     }
 
     /// Writes the image to `out`, all of it, with as many threads as the current pool of rayon has.
@@ -109,25 +145,25 @@ impl<'a> Plan<'a> {
                 Err(Stop::Bad(error)) => Some(Err(error)),
             })
             .collect::<Result<_, _>>()?;
-        self.write_unordered(&unordered, out)
+        self.each_unordered(&unordered, |at, source, whole| {
+            let start = at as usize;
+            source.write_whole(whole, &mut out[start..start + whole.bytes.len()])
+        })
     }
 
-    /// Writes the sections of these tasks again, each in one piece.
-    fn write_unordered(&self, tasks: &[&Task<'_, 'a>], out: &mut [u8]) -> Result<(), Error> {
+    /// Calls `redo` for the sections of these tasks, with their offset in the file and as one chunk.
+    fn each_unordered<E: From<Error>>(
+        &self,
+        tasks: &[&Task<'_, 'a>],
+        mut redo: impl FnMut(u64, &Source<'_, 'a>, &Chunk) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut done: Vec<u64> = Vec::new();
         for task in tasks {
             let Work::Chunk(source, chunk) = &task.work else { continue };
             let start = task.at - chunk.bytes.start as u64;
-            if done.contains(&start) {
-                continue;
-            }
-            done.push(start);
-            let whole = source.whole()?;
-            let part = &mut out[start as usize..start as usize + whole.bytes.len()];
-            match source.write(&whole, part) {
-                Ok(()) => {}
-                Err(Stop::Bad(error)) => return Err(error),
-                Err(Stop::Unordered) => return Err(Error::disagree("relocations out of order")),
+            if !done.contains(&start) {
+                done.push(start);
+                redo(start, source, &source.whole()?)?;
             }
         }
         Ok(())
@@ -243,7 +279,29 @@ impl<'a> Plan<'a> {
     }
 }
 
+thread_local! {
+    /// Where a thread puts a part together before it is passed on.
+    static PART: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 impl Task<'_, '_> {
+    /// Makes this part and passes it to `sink`; the inner error is the task's own.
+    fn pass<E>(&self, sink: impl Fn(u64, &[u8]) -> Result<(), E>) -> Result<(), Result<Stop, E>> {
+        if let Work::Bytes(bytes) = self.work {
+            return sink(self.at, bytes).map_err(Err);
+        }
+        // Taken, so that a sink that makes other parts on this thread finds an empty one.
+        let mut part = PART.take();
+        let len = self.len as usize;
+        if part.len() < len {
+            part.resize(len, 0);
+        }
+        let made = self.run(&mut part[..len]).map_err(Ok);
+        let passed = made.and_then(|()| sink(self.at, &part[..len]).map_err(Err));
+        PART.set(part);
+        passed
+    }
+
     fn run(&self, out: &mut [u8]) -> Result<(), Stop> {
         match &self.work {
             Work::Bytes(bytes) => out.copy_from_slice(bytes),
@@ -267,6 +325,20 @@ impl Task<'_, '_> {
         }
         Ok(())
     }
+}
+
+/// Refuses to keep relocations that have no addends.
+fn check_kept(objects: &[Object<'_>], layout: &Layout<'_>) -> Result<(), Error> {
+    for piece in layout.debug.iter().flat_map(|debug| &debug.pieces) {
+        let object = &objects[piece.input as usize];
+        let relocations = object.relocations[piece.section as usize];
+        let section = &object.elf.sections()[relocations as usize];
+        if relocations != 0 && section.sh_type == SHT_REL.0 {
+            let (name, input) = (lossy(section.name), object.name);
+            return Err(Error::unsupported(format!("{input}: {name} with --emit-relocs")));
+        }
+    }
+    Ok(())
 }
 
 /// How many relocations a debug section has.

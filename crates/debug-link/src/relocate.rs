@@ -184,6 +184,17 @@ impl Source<'_, '_> {
         Ok(Chunk { bytes: 0..self.bytes.len(), relocations: 0..relocations })
     }
 
+    /// Writes the section as one chunk.
+    ///
+    /// # Errors
+    /// A relocation that cannot be applied.
+    pub(crate) fn write_whole(&self, whole: &Chunk, out: &mut [u8]) -> Result<(), Error> {
+        self.write(whole, out).map_err(|stop| match stop {
+            Stop::Bad(error) => error,
+            Stop::Unordered => Error::disagree("relocations outside of their section"),
+        })
+    }
+
     /// Writes the kept relocations of one chunk to `out`, which has their size.
     pub(crate) fn keep(&self, chunk: &Chunk, out: &mut [u8]) -> Result<(), Stop> {
         with_records!(self, keep, chunk, out)

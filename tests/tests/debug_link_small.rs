@@ -1,0 +1,228 @@
+//! Debug info put into small images, beside GNU ld's own link: what kernels have only rarely, and 32-bit.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use debug_link::{Error, Input, LinkMap, Plan, build_id};
+use peer_tests::link::assert_same_bytes;
+use peer_tests::run;
+use tempfile::TempDir;
+
+/// An address of the machine's width.
+const MACRO: &str = "
+.macro addr x
+.ifdef WIDE
+.quad \\x
+.else
+.long \\x
+.endif
+.endm
+";
+
+/// References to code, to data that is discarded, to nothing, to literals, to strings and within debug info.
+const FIRST: &str = "
+.text
+.globl f
+.hidden hidden
+.globl hidden
+f: nop
+hidden: ret
+.section .discard.x, \"aw\"
+gone: .long 1
+.section .rodata.str1.1, \"aMS\", @progbits, 1
+.Ltail: .string \"tail\"
+.Lliteral: .string \"literal with a tail\"
+.section .rodata.str1.8, \"aMS\", @progbits, 1
+.balign 8
+.Lpadded: .string \"padded\"
+.balign 8
+.Lpadded2: .string \"a padded\"
+.section .debug_info, \"\", @progbits
+.long .Lname, .Lpart, .Lline
+addr f
+addr gone
+addr .Ltail
+addr .Lliteral + 2
+addr .Lpadded
+addr .Lpadded2
+.weak nowhere
+addr nowhere
+addr hidden
+addr second
+.Lwithin: .long .Lwithin
+.section .debug_ranges, \"\", @progbits
+addr gone
+addr gone + 1
+addr f
+.section .debug_aranges, \"\", @progbits
+.balign 16
+.long 7
+.section .debug_str, \"MS\", @progbits, 1
+.Lpart: .string \"int\"
+.Lname: .string \"unsigned int\"
+.string \"\"
+.section .debug_line_str, \"MS\", @progbits, 1
+.Lline: .string \"kernel/fork.c\"
+.section .modinfo, \"a\"
+.string \"license=GPL\"
+.globl in_modinfo
+in_modinfo:
+.byte 0
+";
+
+/// Strings that the first object has too, or parts of them, and a section that is all subsumed.
+const SECOND: &str = "
+.text
+.globl second
+second: nop
+.section .rodata.str1.1, \"aMS\", @progbits, 1
+.Lsame: .string \"literal with a tail\"
+.section .debug_info, \"\", @progbits
+.long .Lint, .Lnew, .Llonger, .Lline
+addr .Lsame
+addr second
+addr f
+.section .debug_aranges, \"\", @progbits
+.balign 16
+.long 8
+.section .debug_str, \"MS\", @progbits, 1
+.Lint: .string \"int\"
+.Lnew: .string \"long unsigned int\"
+.Llonger: .string \"point\"
+.section .debug_line_str, \"MS\", @progbits, 1
+.Lline: .string \"fork.c\"
+";
+
+const SCRIPT: &str = "
+SECTIONS {
+  . = 0x100000;
+  .text : { *(.text) }
+  .rodata : { *(.rodata.*) }
+  .notes : { *(.note.*) }
+  .debug_aranges 0 : { *(.debug_aranges) }
+  .debug_info 0 : { *(.debug_info .gnu.linkonce.wi.*) }
+  .debug_line 0 : { *(.debug_line) }
+  .debug_str 0 : { *(.debug_str) }
+  .debug_ranges 0 : { *(.debug_ranges) }
+  .debug_line_str 0 : { *(.debug_line_str) }
+  .modinfo : { *(.modinfo) }
+  .comment 0 : { *(.comment) }
+  .symtab 0 : { *(.symtab) } .strtab 0 : { *(.strtab) } .shstrtab 0 : { *(.shstrtab) }
+  /DISCARD/ : { *(.discard.*) *(.note.gnu.property) }
+}
+";
+
+/// Objects that are linked in a directory of their own.
+struct Small {
+    dir: TempDir,
+    emulation: &'static str,
+    objects: Vec<String>,
+}
+
+impl Small {
+    fn new(wide: bool, sources: &[&str]) -> Self {
+        let dir = tempfile::tempdir().expect("there is room for small files");
+        fs::write(dir.path().join("script"), SCRIPT).expect("a temporary directory is writable");
+        let mut objects = Vec::new();
+        for (index, source) in sources.iter().enumerate() {
+            let (text, object) = (format!("{index}.s"), format!("{index}.o"));
+            fs::write(dir.path().join(&text), format!("{MACRO}{source}")).expect("writable");
+            let mut assembler = Command::new("as");
+            assembler.current_dir(dir.path()).args(["-o", &object, &text]);
+            let width: &[&str] = if wide { &["--64", "--defsym", "WIDE=1"] } else { &["--32"] };
+            run(assembler.args(width));
+            objects.push(object);
+        }
+        Small { dir, emulation: if wide { "elf_x86_64" } else { "elf_i386" }, objects }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn link(&self, words: &[&str]) {
+        let mut ld = Command::new("ld");
+        ld.current_dir(self.dir.path()).args(["-m", self.emulation, "--build-id=sha1", "-e", "f"]);
+        run(ld.args(["--script=script"]).args(words).args(&self.objects));
+    }
+
+    /// What is made of the image that these words link without debug info.
+    fn made(&self, words: &[&str]) -> Result<Vec<u8>, Error> {
+        self.link(&[words, &["--strip-debug", "-Map=map", "-o", "stripped"]].concat());
+        let read = |name: &str| fs::read(self.path(name)).expect("the linker wrote it");
+        let (map, stripped) = (read("map"), read("stripped"));
+        let objects: Vec<Vec<u8>> = self.objects.iter().map(|name| read(name)).collect();
+        let inputs = self.objects.iter().zip(&objects);
+        let inputs: Vec<Input<'_>> = inputs.map(|(name, data)| Input { name, data }).collect();
+        let map = LinkMap::parse_gnu(&map)?;
+        let plan = Plan::new(&inputs, &stripped, &map)?;
+        let mut made = vec![0xaa; plan.len() as usize];
+        plan.write(&mut made)?;
+        build_id::set_gnu_sha1(&mut made)?;
+        Ok(made)
+    }
+
+    fn assert_same(&self, words: &[&str]) {
+        self.link(&[words, &["-o", "whole"]].concat());
+        let made = self.made(words).unwrap_or_else(|e| panic!("{} {words:?}: {e}", self.emulation));
+        fs::write(self.path("made"), made).expect("a temporary directory is writable");
+        let what = format!("{} {words:?}", self.emulation);
+        assert_same_bytes(Path::new(&self.path("made")), &self.path("whole"), &what);
+    }
+}
+
+#[test]
+fn a_64_bit_image_with_and_without_kept_relocations() {
+    let small = Small::new(true, &[FIRST, SECOND]);
+    small.assert_same(&[]);
+    let kept = ["--emit-relocs", "--discard-none"];
+    // The linker shows an undefined symbol just because a kept relocation needs it.
+    let error = small.made(&kept).unwrap_err().to_string();
+    assert!(error.contains("its symbol in the output is not known"), "{error}");
+    let first = FIRST.replace(".weak nowhere\naddr nowhere\n", "");
+    Small::new(true, &[&first, SECOND]).assert_same(&kept);
+}
+
+#[test]
+fn a_32_bit_image_whose_addends_stand_in_the_fields() {
+    let small = Small::new(false, &[FIRST, SECOND]);
+    small.assert_same(&[]);
+    let error = small.made(&["--emit-relocs"]).unwrap_err().to_string();
+    assert!(error.contains(".rel.debug_info with --emit-relocs"), "{error}");
+}
+
+/// Relocations that are not in the order of their offsets, over more than one of the parts that are made at a time.
+#[test]
+fn relocations_in_any_order() {
+    let numbers: String = (0..40_000).map(|at| format!(".quad .text + {at}\n")).collect();
+    let source = format!(".globl f\n.text\nf: nop\n.section .debug_info, \"\"\n{numbers}");
+    let small = Small::new(true, &[&source]);
+    let object = small.path("0.o");
+    let mut bytes = fs::read(&object).expect("the assembler wrote it");
+    let elf = image::Elf::parse(&bytes).expect("an object");
+    let (_, records) = elf.section(".rela.debug_info").expect("it has relocations");
+    let range = records.offset as usize..(records.offset + records.size) as usize;
+    let reversed: Vec<u8> = bytes[range.clone()].rchunks(24).flatten().copied().collect();
+    bytes[range].copy_from_slice(&reversed);
+    fs::write(&object, bytes).expect("a temporary directory is writable");
+    small.assert_same(&[]);
+}
+
+#[test]
+fn what_is_not_followed_is_refused() {
+    let refused = |source: &str| Small::new(true, &[FIRST, SECOND, source]).made(&[]).unwrap_err();
+    let cases = [
+        (".section .debug_info\nnamed: .long 1", "2.o: symbol named in a debug section"),
+        (".section .debug_sup\n.long 1", "no output section of the linker script takes .debug_sup"),
+        (".section .debug_str, \"\", @progbits\n.string \"x\"", "2.o: .debug_str has other flags"),
+        (
+            ".section .debug_info,\"G\",@progbits,g,comdat\n.long 1",
+            "2.o: .debug_info is in a COMDAT group",
+        ),
+    ];
+    for (source, cause) in cases {
+        let error = refused(source).to_string();
+        assert!(error.contains(cause), "{error}");
+    }
+}
