@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 
-use debug_link::{Error, Input, LinkMap, Plan, build_id};
+use debug_link::{Dialect, Error, Input, LinkMap, Plan, build_id};
 use peer_tests::link::{Recorded, assert_same_bytes, scratch};
 use peer_tests::run;
 use serde_json::Value;
@@ -58,6 +58,16 @@ impl Kernel {
         run(&mut ld);
     }
 
+    /// The rules of its link.
+    fn dialect(&self) -> Dialect {
+        let version = run(Command::new(self.word("ld")).arg("--version"));
+        let version = String::from_utf8_lossy(&version);
+        let flags = [self.word("ldflags"), self.word("ldflags_vmlinux")];
+        let flags =
+            flags.into_iter().flat_map(str::split_whitespace).chain(self.more.iter().copied());
+        Dialect::detect(version.lines().next().unwrap_or_default(), flags).expect("GNU ld 2.40")
+    }
+
     /// The names of all objects as the linker's map has them, in the order of the link.
     fn objects(&self) -> Vec<String> {
         let mut names = Vec::new();
@@ -96,7 +106,8 @@ fn assert_comes_out(name: &str, kernel: &Kernel) {
         names.iter().zip(&objects).map(|(name, data)| Input { name, data }).collect();
     let (stripped, map) = (read(&path("stripped")), read(&path("map")));
     let map = LinkMap::parse_gnu(&map).expect("a map of GNU ld");
-    let plan = Plan::new(&inputs, &stripped, &map).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let plan = Plan::new(&inputs, &stripped, &map, &kernel.dialect())
+        .unwrap_or_else(|e| panic!("{name}: {e}"));
     // Part by part, as a file is written: padding stays what it was.
     let made = Mutex::new(vec![0; plan.len() as usize]);
     plan.make(|at, part| {
@@ -146,7 +157,7 @@ fn an_image_of_another_kernel_is_refused() {
     // A string literal that has changed since.
     let at = memchr_of(&image, b"Kernel panic - not syncing");
     image[at] = b'k';
-    let error = Plan::new(&inputs, &image, &map).unwrap_err().to_string();
+    let error = Plan::new(&inputs, &image, &map, &kernel.dialect()).unwrap_err().to_string();
     assert!(error.contains("merged .rodata.str"), "{error}");
 }
 

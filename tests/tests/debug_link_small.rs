@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use debug_link::{Error, Input, LinkMap, Plan, build_id};
+use debug_link::{BuildId, Dialect, Error, Input, LinkMap, Plan, build_id};
 use peer_tests::link::assert_same_bytes;
 use peer_tests::run;
 use tempfile::TempDir;
@@ -156,7 +156,7 @@ impl Small {
         let inputs = self.objects.iter().zip(&objects);
         let inputs: Vec<Input<'_>> = inputs.map(|(name, data)| Input { name, data }).collect();
         let map = LinkMap::parse_gnu(&map)?;
-        let plan = Plan::new(&inputs, &stripped, &map)?;
+        let plan = Plan::new(&inputs, &stripped, &map, &Dialect { build_id: BuildId::Sha1 })?;
         let mut made = vec![0xaa; plan.len() as usize];
         plan.write(&mut made)?;
         build_id::set_gnu_sha1(&mut made)?;
@@ -221,6 +221,16 @@ fn what_is_not_followed_is_refused() {
             "2.o: .debug_info is in a COMDAT group",
         ),
     ];
+    let comdat = "
+.section .text.c,\"axG\",@progbits,c,comdat
+.globl c
+c: nop
+.section .debug_info
+.quad .text.c
+";
+    let small = Small::new(true, &[FIRST, SECOND, comdat, comdat]);
+    let error = small.made(&[]).unwrap_err().to_string();
+    assert!(error.contains("3.o: .debug_info+0x0: the place of symbol"), "{error}");
     for (source, cause) in cases {
         let error = refused(source).to_string();
         assert!(error.contains(cause), "{error}");

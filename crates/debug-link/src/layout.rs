@@ -6,7 +6,7 @@
 
 use hashbrown::HashMap;
 use image::Section;
-use image::consts::{SHF_ALLOC, SHF_MERGE, SHF_STRINGS};
+use image::consts::{SHF_ALLOC, SHF_GROUP, SHF_MERGE, SHF_STRINGS};
 
 use crate::error::{Error, lossy};
 use crate::map::{LinkMap, Statement};
@@ -15,7 +15,7 @@ use crate::object::{Object, is_debug};
 /// Where an input section is in the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// Neither in the map nor a debug section.
+    /// Neither in the map nor a debug section, or a duplicate of another (COMDAT).
     Unknown,
     /// Thrown away; references to it are set to a fixed value.
     Discarded,
@@ -126,9 +126,13 @@ impl<'a> Layout<'a> {
         let mut finder = Finder::new(objects)?;
         let mut merged = Vec::new();
         for listed in &map.discarded {
-            if let Some((input, section)) =
-                finder.find(listed.file, listed.section, listed.input_size)
-            {
+            let found = finder.find(listed.file, listed.section, listed.input_size);
+            let Some((input, section)) = found else { continue };
+            let header = &objects[input].elf.sections()[section];
+            // References to a duplicate may go to the one that is kept.
+            let duplicate =
+                header.flags & SHF_GROUP.0 != 0 || header.name.starts_with(b".gnu.linkonce.");
+            if !duplicate {
                 self.places[input][section] = Place::Discarded;
             }
         }

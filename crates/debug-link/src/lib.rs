@@ -43,6 +43,7 @@
 #![warn(missing_docs)]
 
 pub mod build_id;
+mod dialect;
 mod emit;
 mod entries;
 mod error;
@@ -59,6 +60,7 @@ mod relocate;
 mod strings;
 mod targets;
 
+pub use dialect::{BuildId, Dialect};
 pub use error::Error;
 pub use map::{LinkMap, Listed, Statement};
 pub use object::Input;

@@ -6,6 +6,8 @@ use image::Elf;
 use image::consts::SHT_REL;
 use rayon::prelude::*;
 
+use crate::build_id;
+use crate::dialect::{BuildId, Dialect};
 use crate::emit::{self, Named};
 use crate::error::{Error, lossy};
 use crate::fields::Fields;
@@ -63,12 +65,21 @@ impl<'a> Plan<'a> {
     /// Plans the image that the linker would have written with debug info.
     ///
     /// `inputs` are the linker's, in its order; `image` is what it wrote with `--strip-debug`; `map` is the map of
-    /// that very link. The contents of `image` may have been changed since, not its headers and symbols.
+    /// that very link, `dialect` its rules. The contents of `image` may have been changed since, not its headers and symbols.
     ///
     /// # Errors
     /// Anything that cannot be followed exactly; see [`Error`].
-    pub fn new(inputs: &[Input<'a>], image: &'a [u8], map: &LinkMap<'a>) -> Result<Self, Error> {
+    pub fn new(
+        inputs: &[Input<'a>],
+        image: &'a [u8],
+        map: &LinkMap<'a>,
+        dialect: &Dialect,
+    ) -> Result<Self, Error> {
         let elf = Elf::parse(image)?;
+        // So that an ID is never left that was computed for other bytes.
+        if dialect.build_id == BuildId::None && build_id::locate(&elf)?.is_some() {
+            return Err(Error::disagree("an image with a build ID that no flag asked for"));
+        }
         let objects = Object::parse_all(inputs)?;
         let mut layout = Layout::new(&objects, map)?;
         let merged = merge::merge_all(&mut layout, &objects, &elf)?;
