@@ -209,6 +209,43 @@ fn relocations_in_any_order() {
     small.assert_same(&[]);
 }
 
+/// Bytes that are changed or missing, in an object, the image or the map: an error or other debug info, no panic.
+#[test]
+fn what_is_broken_never_panics() {
+    let small = Small::new(true, &[FIRST, SECOND]);
+    small.link(&["--strip-debug", "-Map=map", "-o", "stripped"]);
+    let read = |name: &str| fs::read(small.path(name)).expect("it was written");
+    let files = ["0.o", "stripped", "map"].map(read);
+    let second = read("1.o");
+    let attempt = |[object, image, map]: [&[u8]; 3]| -> Result<(), Error> {
+        let inputs = [("0.o", object), ("1.o", &second)].map(|(name, data)| Input { name, data });
+        let dialect = Dialect { build_id: BuildId::Sha1 };
+        let plan = Plan::new(&inputs, image, &LinkMap::parse_gnu(map)?, &dialect)?;
+        if plan.len() < 1 << 20 {
+            let mut made = vec![0; plan.len() as usize];
+            plan.write(&mut made)?;
+            build_id::set_gnu_sha1(&mut made)?;
+        }
+        Ok(())
+    };
+    let whole = files.each_ref().map(|file| &file[..]);
+    attempt(whole).expect("the files are whole");
+    for (which, file) in files.iter().enumerate() {
+        for at in (0..file.len()).step_by(3) {
+            let mut attempted = whole;
+            attempted[which] = &file[..at];
+            let _ = attempt(attempted);
+            for change in [0x01, 0x80, 0xff] {
+                let mut changed = file.clone();
+                changed[at] ^= change;
+                let mut attempted = whole;
+                attempted[which] = &changed;
+                let _ = attempt(attempted);
+            }
+        }
+    }
+}
+
 #[test]
 fn what_is_not_followed_is_refused() {
     let refused = |source: &str| Small::new(true, &[FIRST, SECOND, source]).made(&[]).unwrap_err();

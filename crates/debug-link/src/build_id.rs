@@ -1,14 +1,16 @@
 //! The build ID, as the linker computes it over the finished file.
 //!
-//! GNU ld (`bfd/elfcode.h`, `elf_checksum_contents`; `ld/ldelf.c`, `write_build_id`) hashes the file header
-//! without the offsets of the other headers; the program headers; then for each section its header without
-//! its offset, and its contents. Tables that are no sections to BFD (symbols, strings, names) count with
-//! their headers only. The whole note of the ID, its header and name too, counts as zeros: it is written
-//! after everything else.
+//! GNU ld (`bfd/elfcode.h`, `elf_checksum_contents`; `ld/ldelf.c`, `write_build_id`) hashes the
+//! file header without the offsets of the other headers; the program headers; then for each section
+//! its header without its offset, and its contents. Tables that are no sections to BFD (symbols,
+//! strings, names) count with their headers only. The whole note of the ID, its header and name
+//! too, counts as zeros: it is written after everything else.
 //!
-//! The linker hashes what it writes. A kernel's tables are sorted after that: the ID is to be set before.
+//! The linker hashes what it writes. A kernel's tables are sorted after that: the ID is to be set
+//! before.
 //!
-//! Cost: the hash runs through the whole file in one sequence; SHA-1 with the processor's instructions does 1 to 2 GB/s.
+//! Cost: the hash runs through the whole file in one sequence; SHA-1 with the processor's
+//! instructions does 1 to 2 GB/s.
 
 use image::consts::{SHT_NOBITS, SHT_NOTE, SHT_STRTAB, SHT_SYMTAB};
 use image::{Class, Elf, Endianness};
@@ -88,6 +90,7 @@ pub fn gnu_sha1(file: &[u8]) -> Result<[u8; 20], Error> {
         }
         let contents = image.bytes(section)?;
         let start = section.offset as usize;
+        // PARITY: debug_link.rs, every kernel: the note's header and name count as zeros as well.
         if start <= note.start && note.end <= start + contents.len() {
             hash.update(&contents[..note.start - start]);
             hash.update(vec![0; note.end - note.start]);

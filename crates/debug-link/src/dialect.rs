@@ -23,9 +23,8 @@ pub enum BuildId {
 impl Dialect {
     /// The rules of the linker that says `version` (the first line of `--version`) with these flags.
     ///
-    /// # Errors
-    /// A linker or a flag whose rules are not followed here. Only GNU ld 2.40 has been compared: 2.41 merges
-    /// strings by other code.
+    /// # Errors A linker or a flag whose rules are not followed here. Only GNU ld 2.40 has been
+    /// compared: 2.41 merges strings by other code.
     pub fn detect<'w>(
         version: &str,
         flags: impl IntoIterator<Item = &'w str>,

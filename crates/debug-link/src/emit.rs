@@ -1,10 +1,10 @@
 //! Relocations that stay in the output (`--emit-relocs`).
 //!
-//! The rule (GNU ld 2.40, `bfd/elflink.c`): every relocation of an input is kept, with its offset in the output
-//! section. One against a section symbol is then against the symbol of the output section, and its addend
-//! leads there; another keeps its addend. One against something discarded becomes nothing, at its place.
-//! With debug info there are more section symbols, so the indexes of all symbols behind them are others, in the
-//! relocations of the image too.
+//! The rule (GNU ld 2.40, `bfd/elflink.c`): every relocation of an input is kept, with its offset
+//! in the output section. One against a section symbol is then against the symbol of the output
+//! section, and its addend leads there; another keeps its addend. One against something discarded
+//! becomes nothing, at its place. With debug info there are more section symbols, so the indexes of
+//! all symbols behind them are others, in the relocations of the image too.
 
 use hashbrown::HashMap;
 use image::consts::{STB_LOCAL, STT_FILE, STT_SECTION};
@@ -84,7 +84,8 @@ impl<'s> Symbols<'s> {
     }
 }
 
-/// For each input the names of its symbols in the output, the null symbol first; nothing where there are no targets.
+/// For each input the names of its symbols in the output, the null symbol first; nothing where
+/// there are no targets.
 ///
 /// `sections` has the symbol and the address of each output section by its statement in the map.
 pub(crate) fn names(

@@ -4,9 +4,10 @@
 //! are in the image already; this finds where each went, by the linker's rule (GNU ld 2.40,
 //! `bfd/merge.c`), and [`Entries::kept`] lets the caller hold the result against the image.
 //!
-//! Beyond what [`crate::strings`] says: a string keeps the alignment that its offset had in its input; one that
-//! is seen again with a stricter alignment is kept there instead; a string is a part of a longer one only
-//! where that does not break its alignment; padding between strings is not kept. Constants are kept once each.
+//! Beyond what [`crate::strings`] says: a string keeps the alignment that its offset had in its
+//! input; one that is seen again with a stricter alignment is kept there instead; a string is a
+//! part of a longer one only where that does not break its alignment; padding between strings is
+//! not kept. Constants are kept once each.
 //!
 //! Cost: sequential, a hash table of the distinct entries. Kernels have some megabytes of these.
 
@@ -175,7 +176,7 @@ impl<'a> Entries<'a> {
             *size = at + entry.len as u64 + terminator;
             last = Some(entry.section as usize);
         }
-        // If the inputs were padded, so is the end of the output.
+        // PARITY: debug_link.rs, vmlinux_a_of_6_1. If the inputs were padded, so is the end of the output.
         let padded =
             self.sections.iter().all(|section| (section.len() as u64).is_multiple_of(self.align));
         if let Some(size) = last.and_then(|last| self.sizes[last].as_mut()).filter(|_| padded) {
@@ -191,7 +192,8 @@ impl<'a> Entries<'a> {
         }
     }
 
-    /// Where the byte at `offset` of the input section `section` is: a section and the offset into what it keeps.
+    /// Where the byte at `offset` of the input section `section` is: a section and the offset into
+    /// what it keeps.
     ///
     /// `None` behind the end of the section, or in padding that was not kept.
     pub(crate) fn find(&self, section: usize, offset: u64) -> Option<Position> {

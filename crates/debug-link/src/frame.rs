@@ -1,10 +1,12 @@
 //! The frame of the finished file: the order of sections, their offsets, the headers.
 //!
-//! The linker's rule (GNU ld 2.40, `bfd/elf.c`): sections that are loaded lie where their addresses want them;
-//! behind them every other section at the next multiple of its alignment, in the order of the section
-//! headers; then symbols and strings, relocations that are kept, names; the section headers last, aligned to an
-//! address. Relocations that are kept have a header behind that of their section, and each output
-//! section has a symbol then. Before the rule is used for the finished file it is tried on the image without debug info, whose offsets and names must come out.
+//! The linker's rule (GNU ld 2.40, `bfd/elf.c`): sections that are loaded lie where their addresses
+//! want them; behind them every other section at the next multiple of its alignment, in the order
+//! of the section headers; then symbols and strings, relocations that are kept, names; the section
+//! headers last, aligned to an address. Relocations that are kept have a header behind that of
+//! their section, and each output section has a symbol then. Before the rule is used for the
+//! finished file it is tried on the image without debug info, whose offsets and names must come
+//! out.
 
 use hashbrown::HashMap;
 use image::consts::{
@@ -283,7 +285,8 @@ impl Files<'_, '_> {
         }
     }
 
-    /// Turn in which a section gets its offset, size in the file, and alignment. What is loaded has no turn.
+    /// Turn in which a section gets its offset, size in the file, and alignment. What is loaded has
+    /// no turn.
     fn measure(&self, origin: Origin, new_symbols: usize) -> (Option<u8>, u64, u64) {
         let fields = Fields::of(self.image.header());
         match origin {

@@ -1,7 +1,8 @@
 //! What the relocations of each machine do that stand in debug sections.
 //!
-//! Only those are here that compilers and assemblers use for DWARF: addresses, offsets, and RISC-V's
-//! differences. Anything else is refused by name of its number. Source of facts: the psABI of each machine.
+//! Only those are here that compilers and assemblers use for DWARF: addresses, offsets, and
+//! RISC-V's differences. Anything else is refused by name of its number. Source of facts: the psABI
+//! of each machine.
 
 use image::consts::{EM_386, EM_AARCH64, EM_ARM, EM_PPC64, EM_RISCV, EM_S390, EM_X86_64};
 

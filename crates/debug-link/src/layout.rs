@@ -117,7 +117,8 @@ impl<'a> Layout<'a> {
         Ok(layout)
     }
 
-    /// Places what the map lists, and returns what is merged: the statement, input and section with its listed place.
+    /// Places what the map lists, and returns what is merged: the statement, input and section with
+    /// its listed place.
     fn place_listed(
         &mut self,
         objects: &[Object<'a>],

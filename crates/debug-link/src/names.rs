@@ -1,7 +1,8 @@
 //! The table of section names, in GNU ld's order.
 //!
-//! The three tables' own names come first, then those of the sections as they stand in the file. A name that
-//! ends another one is a part of it. Source of facts: GNU ld 2.40, `bfd/elf-strtab.c` and `bfd/elf.c`.
+//! The three tables' own names come first, then those of the sections as they stand in the file. A
+//! name that ends another one is a part of it. Source of facts: GNU ld 2.40, `bfd/elf-strtab.c` and
+//! `bfd/elf.c`.
 
 use hashbrown::HashMap;
 

@@ -3,7 +3,7 @@
 use image::consts::{
     SHF_ALLOC, SHF_COMPRESSED, SHF_GROUP, SHT_NULL, SHT_REL, SHT_RELA, STT_SECTION,
 };
-use image::{Elf, Place, Section, Symbol};
+use image::{Elf, Header, Place, Section, Symbol};
 use rayon::prelude::*;
 
 use crate::error::{Error, lossy};
@@ -55,6 +55,12 @@ impl<'a> Object<'a> {
         inputs.par_iter().map(Object::parse).collect()
     }
 
+    /// Whether this is an object of the same machine, class and byte order.
+    pub(crate) fn is_for(&self, image: Header) -> bool {
+        let of = |header: Header| (header.class, header.endian, header.machine);
+        of(self.elf.header()) == of(image)
+    }
+
     /// The bytes of the section `index`, which exists.
     pub(crate) fn bytes(&self, index: u32) -> Result<&'a [u8], Error> {
         let section = &self.elf.sections()[index as usize];
@@ -62,7 +68,8 @@ impl<'a> Object<'a> {
     }
 }
 
-/// The linker would put named symbols of debug sections into the symbol table, where they have no place here.
+/// The linker would put named symbols of debug sections into the symbol table, where they have no
+/// place here.
 fn check_symbols(
     sections: &[Section<'_>],
     symbols: &[Symbol<'_>],

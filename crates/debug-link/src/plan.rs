@@ -64,8 +64,9 @@ struct Task<'p, 'a> {
 impl<'a> Plan<'a> {
     /// Plans the image that the linker would have written with debug info.
     ///
-    /// `inputs` are the linker's, in its order; `image` is what it wrote with `--strip-debug`; `map` is the map of
-    /// that very link, `dialect` its rules. The contents of `image` may have been changed since, not its headers and symbols.
+    /// `inputs` are the linker's, in its order; `image` is what it wrote with `--strip-debug`;
+    /// `map` is the map of that very link, `dialect` its rules. The contents of `image` may have
+    /// been changed since, not its headers and symbols.
     ///
     /// # Errors
     /// Anything that cannot be followed exactly; see [`Error`].
@@ -81,6 +82,9 @@ impl<'a> Plan<'a> {
             return Err(Error::disagree("an image with a build ID that no flag asked for"));
         }
         let objects = Object::parse_all(inputs)?;
+        if let Some(other) = objects.iter().find(|object| !object.is_for(elf.header())) {
+            return Err(Error::disagree(format!("{} is for another machine", other.name)));
+        }
         let mut layout = Layout::new(&objects, map)?;
         let merged = merge::merge_all(&mut layout, &objects, &elf)?;
         let symbols = elf.symbols()?;
@@ -106,10 +110,11 @@ impl<'a> Plan<'a> {
 
     /// Makes the image part by part, with as many threads as the current pool of rayon has.
     ///
-    /// `sink` gets the offset of each part in the file, in bytes, and the part, which is at most some
-    /// 100 KiB to a few MiB and still in the processor's cache. It is called from several threads at a time, for
-    /// parts in no fixed order that do not overlap. What it does not get, a few bytes of padding, is zero: let it
-    /// fill a new file of [`Plan::len`] bytes. Writing parts so costs the kernel far less than the pages of a map.
+    /// `sink` gets the offset of each part in the file, in bytes, and the part, which is at most
+    /// some 100 KiB to a few MiB and still in the processor's cache. It is called from several
+    /// threads at a time, for parts in no fixed order that do not overlap. What it does not get, a
+    /// few bytes of padding, is zero: let it fill a new file of [`Plan::len`] bytes. Writing parts
+    /// so costs the kernel far less than the pages of a map.
     ///
     /// The build ID is still that of the image without debug info; see [`crate::build_id`].
     ///
@@ -186,7 +191,8 @@ impl<'a> Plan<'a> {
         let header = &self.frame.file_header;
         bytes(&mut tasks, 0, header);
         let head = self.image.get(header.len()..self.frame.head as usize);
-        bytes(&mut tasks, header.len() as u64, head.unwrap_or(&[]));
+        let head = head.ok_or_else(|| Error::disagree("the image is cut off"))?;
+        bytes(&mut tasks, header.len() as u64, head);
         let elf = Elf::parse(self.image)?;
         let last = self.frame.sections.len() - 1;
         for (index, extent) in self.frame.sections.iter().enumerate() {

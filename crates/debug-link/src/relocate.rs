@@ -1,9 +1,10 @@
 //! Applying relocations, chunk by chunk, on the way into the output.
 //!
-//! The relocations of a section are cut into chunks at offsets where none straddles. A chunk copies its bytes
-//! from the input and applies its relocations there, so every byte of output is written while it is in the
-//! cache, and chunks do not touch each other. That takes relocations in the order of their offsets, which is
-//! how assemblers and `ld -r` write them; a section where they are not is done again in one piece.
+//! The relocations of a section are cut into chunks at offsets where none straddles. A chunk copies
+//! its bytes from the input and applies its relocations there, so every byte of output is written
+//! while it is in the cache, and chunks do not touch each other. That takes relocations in the
+//! order of their offsets, which is how assemblers and `ld -r` write them; a section where they are
+//! not is done again in one piece.
 //!
 //! A reference to something discarded becomes 0, and 1 in `.debug_ranges`, where 0 would end a list
 //! (GNU ld 2.40, `_bfd_clear_contents`).
@@ -264,6 +265,7 @@ fn apply<R: Record>(source: &Source<'_, '_>, chunk: &Chunk, out: &mut [u8]) -> R
     let little = source.object.elf.endian() == Endianness::Little;
     let machine = source.object.elf.header().machine;
     let name = source.object.elf.sections()[source.section as usize].name;
+    // PARITY: debug_link_small.rs, a_64_bit_image_with_and_without_kept_relocations.
     let tombstone = u64::from(name == b".debug_ranges");
     let whole = chunk.bytes.len() == source.bytes.len();
     let mut known: (u32, Option<How>) = (0, how::of(machine, 0));

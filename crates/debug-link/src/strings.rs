@@ -1,15 +1,15 @@
 //! Merging of byte strings as GNU ld does it: `.debug_str`, `.debug_line_str`.
 //!
-//! The rule (GNU ld 2.40, `bfd/merge.c`): every string is kept once, where it first appears, and a string
-//! that ends another one is left out and becomes a part of that. Of several longer strings it is part of
-//! the first in the order of the reversed strings. An input section keeps the strings that first appear
-//! in it; the sections follow each other.
+//! The rule (GNU ld 2.40, `bfd/merge.c`): every string is kept once, where it first appears, and a
+//! string that ends another one is left out and becomes a part of that. Of several longer strings
+//! it is part of the first in the order of the reversed strings. An input section keeps the strings
+//! that first appear in it; the sections follow each other.
 //!
-//! How: the inputs are cut into chunks of 64 KiB, and all threads put the strings of their chunks into one
-//! table. A slot of the table is an atomic word with the place where a string was seen first, and threads
-//! only ever lower it; so the result is the same however they run. The table is at most half full. A chunk
-//! that finds it fuller is done again in a larger one. Suffixes are found by sorting the strings from their
-//! ends, with the last 16 bytes as key.
+//! How: the inputs are cut into chunks of 64 KiB, and all threads put the strings of their chunks
+//! into one table. A slot of the table is an atomic word with the place where a string was seen
+//! first, and threads only ever lower it; so the result is the same however they run. The table is
+//! at most half full. A chunk that finds it fuller is done again in a larger one. Suffixes are
+//! found by sorting the strings from their ends, with the last 16 bytes as key.
 //!
 //! Cost: no string is copied. A bit for each byte of input and four bytes for each string remain, with
 //! which [`Strings::find`] turns an offset of the input into one of the output in constant time.
@@ -87,8 +87,7 @@ impl<'a> Strings<'a> {
     /// # Errors
     /// More or larger sections than a slot can name, or an output of 4 GiB.
     pub(crate) fn merge(sections: Vec<&'a [u8]>) -> Result<Self, Error> {
-        if sections.len() > MAX_SECTIONS || sections.iter().any(|s| u32::try_from(s.len()).is_err())
-        {
+        if sections.len() > MAX_SECTIONS || sections.iter().any(|s| s.len() >= u32::MAX as usize) {
             return Err(Error::unsupported("string sections of 4 GiB, or a million of them"));
         }
         let mut first_chunk = Vec::with_capacity(sections.len());

@@ -1,8 +1,8 @@
 //! What the symbols of the inputs stand for in the output.
 //!
-//! Debug info refers mostly to section symbols, whose place is the section's. A global symbol is what the
-//! image's symbol table says; one that is not there was hidden, and its own definition counts. An undefined
-//! weak symbol is 0, as in every static link.
+//! Debug info refers mostly to section symbols, whose place is the section's. A global symbol is
+//! what the image's symbol table says; one that is not there was hidden, and its own definition
+//! counts. An undefined weak symbol is 0, as in every static link.
 
 use hashbrown::HashMap;
 use image::consts::{STB_LOCAL, STB_WEAK, STT_SECTION};
@@ -31,7 +31,8 @@ pub(crate) enum Target {
     Unknown,
 }
 
-/// For each input the targets of its symbols, the null symbol first; nothing for inputs without debug info.
+/// For each input the targets of its symbols, the null symbol first; nothing for inputs without
+/// debug info.
 pub(crate) fn resolve(
     objects: &[Object<'_>],
     layout: &Layout<'_>,
