@@ -137,10 +137,19 @@ fn vmlinux_o_of_7_3() {
 }
 
 /// As x86 links where the kernel can be moved (`CONFIG_X86_NEED_RELOCS`).
+fn assert_comes_out_with_kept_relocations(name: &str) {
+    let more = &["--emit-relocs", "--discard-none"];
+    assert_comes_out(name, &Kernel { more, ..Kernel::new(name) });
+}
+
 #[test]
 fn vmlinux_o_of_6_12_with_kept_relocations() {
-    let more = &["--emit-relocs", "--discard-none"];
-    assert_comes_out("6.12-tiny", &Kernel { more, ..Kernel::new("6.12-tiny") });
+    assert_comes_out_with_kept_relocations("6.12-tiny");
+}
+
+#[test]
+fn vmlinux_a_of_6_1_with_kept_relocations() {
+    assert_comes_out_with_kept_relocations("6.1-tiny");
 }
 
 /// A link with another input than the map tells of is noticed.

@@ -181,7 +181,9 @@ fn a_64_bit_image_with_and_without_kept_relocations() {
     let error = small.made(&kept).unwrap_err().to_string();
     assert!(error.contains("its symbol in the output is not known"), "{error}");
     let first = FIRST.replace(".weak nowhere\naddr nowhere\n", "");
-    Small::new(true, &[&first, SECOND]).assert_same(&kept);
+    // And an object whose debug section has none to keep.
+    let bare = ".section .debug_info\n.long 1";
+    Small::new(true, &[&first, bare, SECOND]).assert_same(&kept);
 }
 
 #[test]

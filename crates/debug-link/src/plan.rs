@@ -249,6 +249,9 @@ impl<'a> Plan<'a> {
         for piece in &self.layout.debug[index as usize].pieces {
             let source = self.source(piece)?;
             for chunk in source.chunks()? {
+                if chunk.relocations.is_empty() {
+                    continue;
+                }
                 let len = chunk.relocations.len() as u64 * size;
                 tasks.push(Task { at, len, work: Work::Kept(source, chunk) });
                 at += len;
