@@ -16,12 +16,14 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod archive;
 mod elf;
 mod error;
 mod patch;
 mod relocatable;
 mod symbols;
 
+pub use archive::{Member, members};
 pub use elf::{Class, Elf, Header, Section};
 pub use error::Error;
 pub use object::{Endian, Endianness};

@@ -99,7 +99,7 @@ pub fn absolute(dir: &Path) -> Result<PathBuf> {
 }
 
 /// The first line of `TOOL --version`, if it prints one.
-fn version(tool: &str) -> Option<String> {
+pub(crate) fn version(tool: &str) -> Option<String> {
     let mut words = tool.split_whitespace();
     let mut command = Command::new(words.next()?);
     command.args(words).arg("--version").stdin(Stdio::null()).stderr(Stdio::null());

@@ -77,9 +77,10 @@ impl Relink {
         match &self.linker {
             Linker::Script => run_script(call, tree),
             Linker::Vmlinker(request) => {
-                let toolbox = Toolbox::new(tree, Some(call), request)?;
+                let mut toolbox = Toolbox::new(tree, Some(call), request)?;
                 toolbox.tell_fallbacks();
-                let options = Options { keep_timestamp: true, ..self.options };
+                let schedule = toolbox.schedule(tree, Some(call), self.options.schedule);
+                let options = Options { schedule: Some(schedule), keep_timestamp: true };
                 Stage::new(call, tree, &toolbox, jobs, options).run()
             }
         }

@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use debug_link::Dialect;
 use dwarf_btf::PaholeVersion;
 
 use crate::call::Call;
@@ -13,9 +14,9 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::features::BtfRecipe;
 use crate::files;
-use crate::plan::{Engine, EngineRequest, Engines, Part};
-use crate::say;
+use crate::plan::{Engine, EngineRequest, Engines, Part, Schedule};
 use crate::tree::Tree;
+use crate::{record, say};
 
 /// pahole writes BTF to a file of its own (`--btf_encode_detached`) from 1.22 on.
 const PAHOLE_DETACHED: u64 = 122;
@@ -35,6 +36,8 @@ pub struct Toolbox {
     pub sorttable: Option<sorttable::Dialect>,
     /// What the tree asks of pahole.
     pub btf: Option<dwarf_btf::Options<'static>>,
+    /// The linker's rules, once the lean schedule has asked for them.
+    pub lean: Option<Dialect>,
 }
 
 impl Toolbox {
@@ -81,7 +84,33 @@ impl Toolbox {
             }
         }
         let (filter, kallsyms, sorttable) = (filter.ok(), kallsyms.ok(), sorttable.ok());
-        Ok(Toolbox { engines, fallbacks, filter, kallsyms, sorttable, btf: btf.ok() })
+        Ok(Toolbox { engines, fallbacks, filter, kallsyms, sorttable, btf: btf.ok(), lean: None })
+    }
+
+    /// The schedule of a link for which `asked` was asked: where the lean one is not possible, the tree's own, and
+    /// the reason is said.
+    pub fn schedule(
+        &mut self,
+        tree: &Tree,
+        call: Option<&Call>,
+        asked: Option<Schedule>,
+    ) -> Schedule {
+        let own = tree.features.schedule;
+        match asked.unwrap_or(own) {
+            Schedule::Lean => match lean_dialect(tree, call) {
+                Ok(dialect) => {
+                    self.lean = Some(dialect);
+                    Schedule::Lean
+                }
+                Err(reason) => {
+                    say::remark(format_args!(
+                        "vmlinker: the schedule is {own}, not lean: {reason}"
+                    ));
+                    own
+                }
+            },
+            schedule => schedule,
+        }
     }
 
     /// Says on standard error what is left to the kernel's tools, and why.
@@ -141,6 +170,26 @@ fn sorttable_dialect(tree: &Tree) -> std::result::Result<sorttable::Dialect, Str
     }
     let sources: Vec<&[u8]> = sources.iter().map(Vec::as_slice).collect();
     sorttable::Dialect::detect(&sources).map_err(|e| in_file("scripts/sorttable.c", e))
+}
+
+/// The rules of the tree's linker, where debug information can be put in by them.
+fn lean_dialect(tree: &Tree, call: Option<&Call>) -> std::result::Result<Dialect, String> {
+    let call = call.ok_or("no link has been recorded in this tree, so its linker is not known")?;
+    // Other machines' linkers name the kallsyms object in the symbol table.
+    if !tree.config.has("X86_64") || call.var("SRCARCH") != "x86" {
+        return Err("it is known for x86_64 only".to_string());
+    }
+    if tree.config.has("VMLINUX_MAP") {
+        return Err("CONFIG_VMLINUX_MAP asks for the map of a link with debug information".into());
+    }
+    let single = tree.features.links_single_object(&tree.config);
+    if !single && call.words("KBUILD_VMLINUX_LIBS").next().is_some() {
+        return Err("archives are linked as needed ($KBUILD_VMLINUX_LIBS)".to_string());
+    }
+    let version = record::version(&call.ld).ok_or("the linker does not tell its version")?;
+    let flags = [&call.ldflags, &call.ldflags_vmlinux];
+    let flags = flags.into_iter().flat_map(|flags| flags.split_whitespace());
+    Dialect::detect(&version, flags).map_err(|error| error.to_string())
 }
 
 /// What `$PAHOLE_FLAGS` asks for, of the pahole that the tree was configured with.

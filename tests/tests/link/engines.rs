@@ -1,18 +1,19 @@
 //! Schedules and engines: whoever does a step, the bytes are those of the kernel's own script.
 //!
 //! About 5 s for each link on an idle machine, so the kernel of every series has the table that its
-//! differences call for: 6.12 and 7.3 every engine alone, the others both schedules and the kernel's tools.
+//! differences call for: 6.12 and 7.3 every engine alone, the others all schedules and the kernel's tools.
 
 use std::process::Command;
 
 use peer_tests::link::{Linked, Recorded, scratch, vmlinker};
 use peer_tests::run;
 
-/// Each line of this table is one link. The two schedules take turns, so that every engine meets one and
+/// Each line of this table is one link. Two schedules take turns, so that every engine meets one and
 /// the native engines meet both.
-const EVERY_ENGINE: [&[&str]; 9] = [
+const EVERY_ENGINE: [&[&str]; 10] = [
     &["--schedule", "separate"],
     &["--schedule", "merged"],
+    &["--schedule", "lean"],
     &["--engine", "kernel"],
     &["--schedule", "merged", "--engine", "sysmap=kernel"],
     &["--schedule", "separate", "--engine", "kallsyms=kernel"],
@@ -23,16 +24,18 @@ const EVERY_ENGINE: [&[&str]; 9] = [
 ];
 
 /// The kernel's tools in the schedule that is not the tree's own need the kernel's files under other names.
-fn both_schedules(foreign: &'static str) -> [&'static [&'static str]; 3] {
+fn all_schedules(foreign: &'static str) -> [&'static [&'static str]; 4] {
     match foreign {
         "merged" => [
             &["--schedule", "separate"],
             &["--schedule", "merged"],
+            &["--schedule", "lean"],
             &["--schedule", "merged", "--engine", "kernel"],
         ],
         _ => [
             &["--schedule", "separate"],
             &["--schedule", "merged"],
+            &["--schedule", "lean"],
             &["--schedule", "separate", "--engine", "kernel"],
         ],
     }
@@ -48,6 +51,10 @@ fn same_as_the_script(name: &str, links: &[&[&str]]) {
         eprintln!("{what}");
         let ours = kernel.relink(&dir.path().join("ours"), words);
         ours.assert_same(&script, &what);
+        if words.contains(&"lean") {
+            let linked = ours.steps().iter().filter(|line| line.contains("  LD ")).count();
+            assert!(linked <= 2, "{what}: {}", ours.stdout);
+        }
         if *words == ["--engine", "kernel"] {
             assert_eq!(ours.steps(), script.steps(), "{what}: the lines of the steps");
         }
@@ -82,16 +89,16 @@ fn kernel_7_3_with_every_engine() {
 }
 
 #[test]
-fn kernel_6_1_in_both_schedules() {
-    same_as_the_script("6.1-tiny", &both_schedules("merged"));
+fn kernel_6_1_in_all_schedules() {
+    same_as_the_script("6.1-tiny", &all_schedules("merged"));
 }
 
 #[test]
 fn a_kernel_without_btf() {
-    same_as_the_script("6.12-tiny-nobtf", &both_schedules("separate"));
+    same_as_the_script("6.12-tiny-nobtf", &all_schedules("separate"));
 }
 
 #[test]
 fn a_kernel_without_kallsyms() {
-    same_as_the_script("6.12-tiny-nokallsyms", &both_schedules("separate"));
+    same_as_the_script("6.12-tiny-nokallsyms", &all_schedules("separate"));
 }

@@ -36,6 +36,28 @@ fn same_with_lld(name: &str) {
     assert!(comment.contains("LLD"), "{comment:?}");
 }
 
+/// Where the lean schedule cannot be followed, the tree's own is, and the reason is said.
+#[test]
+fn lean_gives_way_to_the_trees_own_schedule_where_it_is_not_known() {
+    let dir = scratch();
+    let kernel = Recorded::of("6.12-tiny");
+    let said = |kernel: &Recorded, words: &[&str]| {
+        let words = [&["--schedule", "lean"], words].concat();
+        let output = kernel.try_relink(&dir.path().join("out"), &words);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        let steps = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(steps.contains("  LD      vmlinux\n"), "{steps}");
+        said
+    };
+    let lld = kernel.altered(&dir.path().join("lld"), without_the_flag_of_gnu_ld);
+    let line = "vmlinker: the schedule is merged, not lean: ";
+    assert!(said(&lld, &["--ld", LLD]).contains(&format!("{line}not supported: the linker ")));
+    let mapped = kernel.altered(&dir.path().join("mapped"), |_| ());
+    mapped.enable("VMLINUX_MAP");
+    assert!(said(&mapped, &[]).contains(&format!("{line}CONFIG_VMLINUX_MAP ")));
+}
+
 #[test]
 fn lld_links_6_12_to_the_same_bytes() {
     same_with_lld("6.12-tiny");
@@ -112,7 +134,12 @@ fn the_extra_pass_links_once_more_to_the_same_bytes() {
     assert!(!plain.stdout.contains("3"), "{}", plain.stdout);
     let script = extra.relink(&dir.path().join("script"), &["--script"]);
     plain.assert_same(&script, "the kernel's script with KALLSYMS_EXTRA_PASS=1");
-    for (schedule, third) in [("merged", ".tmp_vmlinux3"), ("separate", ".tmp_vmlinux.kallsyms3")] {
+    let thirds = [
+        ("merged", ".tmp_vmlinux3"),
+        ("separate", ".tmp_vmlinux.kallsyms3"),
+        ("lean", ".tmp_vmlinux3"),
+    ];
+    for (schedule, third) in thirds {
         let ours = extra.relink(&dir.path().join("ours"), &["--schedule", schedule]);
         let line = format!("  LD      {third}");
         assert!(ours.steps().contains(&line.as_str()), "{schedule}: {}", ours.stdout);

@@ -3,12 +3,13 @@
 //! [`Plan::new`] is a pure function of what to build ([`Needs`]), the schedule, the engines and the
 //! number of kallsyms passes. Printing a plan and running a link use the same value.
 //!
-//! Two schedules are known. Both make the same bytes; they differ in how many temporary kernels are
-//! linked on the way:
+//! Three schedules are known. All make the same bytes; they differ in how many kernels are linked on the
+//! way, and with or without debug information:
 //!
 //! ```text
 //! separate  LD .tmp_vmlinux.btf -> BTF;  LD .tmp_vmlinux.kallsyms1, 2 -> KSYMS;  LD vmlinux
 //! merged    LD .tmp_vmlinux1 -> BTF, KSYMS;  LD .tmp_vmlinux2 -> KSYMS;          LD vmlinux
+//! lean      LD .tmp_vmlinux1, DEBUG -> BTF, KSYMS;  LD .tmp_vmlinux2 -> KSYMS;   DEBUG vmlinux
 //! ```
 //!
 //! Why links repeat at all: kallsyms and BTF are made from a linked kernel and then linked into it.
@@ -107,13 +108,20 @@ pub struct Settle {
 impl Plan {
     /// The steps that make a kernel with `needs`.
     pub fn new(needs: &Needs, schedule: Schedule, engines: &Engines, passes: Passes) -> Self {
-        Builder { needs, schedule, engines, names: schedule.names(), steps: Vec::new() }
-            .build(passes)
+        let (names, steps) = (schedule.names(), Vec::new());
+        Builder { needs, schedule, engines, names, steps, last_image: None }.build(passes)
     }
 
     /// How many links the plan contains, the final one included.
     pub fn links(&self) -> usize {
         self.steps.iter().filter(|step| matches!(step.action, Action::Ld { .. })).count()
+    }
+
+    /// How many of them make a kernel that is not the result.
+    pub fn temporary_links(&self) -> usize {
+        let last = &self.steps[..self.finish].last();
+        let finals = last.is_some_and(|step| matches!(step.action, Action::Ld { .. }));
+        self.links() - usize::from(finals)
     }
 }
 
@@ -124,6 +132,8 @@ struct Builder<'a> {
     engines: &'a Engines,
     names: Names,
     steps: Vec<Step>,
+    /// The kernel that kallsyms was last made of, and what was linked into it.
+    last_image: Option<(String, Linked)>,
 }
 
 /// The objects that the next link takes beside the kernel's own.
@@ -160,7 +170,17 @@ impl Builder<'_> {
         }
         // Sizes stable: the final link only exchanges the contents of the kallsyms tables.
         let output = self.needs.output.clone();
-        self.link(&output, &linked, false, "the final link, with debug information");
+        match (self.schedule, self.last_image.take()) {
+            (Schedule::Lean, Some((stripped, objects))) => {
+                self.debug(&output, &stripped, &objects, &linked);
+            }
+            (Schedule::Lean, None) if self.needs.btf => {
+                let stripped = self.names.kallsyms_image(2);
+                self.link(&stripped, &linked, true, "a kernel with its types and all addresses");
+                self.debug(&output, &stripped, &linked, &linked);
+            }
+            _ => self.link(&output, &linked, false, "the final link, with debug information"),
+        }
         // Addresses final: what follows works on the linked kernel in place.
         let finish = self.steps.len();
         self.finish(&output, last_map);
@@ -177,8 +197,27 @@ impl Builder<'_> {
             kallsyms: linked.kallsyms.clone(),
             btf: linked.btf.clone(),
             strip_debug,
+            map: (self.schedule == Schedule::Lean && strip_debug).then(|| map_of(image)),
         };
         self.push(action, Engine::Kernel, why);
+    }
+
+    /// The kernel `image` with debug information, from one that was linked without it and with `objects`; the
+    /// kallsyms tables are those of `linked`.
+    fn debug(&mut self, image: &str, stripped: &str, objects: &Linked, linked: &Linked) {
+        let action = Action::Debug {
+            image: image.to_string(),
+            stripped: stripped.to_string(),
+            map: map_of(stripped),
+            kallsyms: objects.kallsyms.clone(),
+            exchange: linked.kallsyms.clone().filter(|new| Some(new) != objects.kallsyms.as_ref()),
+            btf: objects.btf.clone(),
+        };
+        let why = match image == stripped {
+            true => "the types are read out of the debug information of all objects",
+            false => "the kernel is linked already; tables and debug information are put into it",
+        };
+        self.push(action, Engine::Native, why);
     }
 
     fn empty_kallsyms(&mut self) -> String {
@@ -206,7 +245,11 @@ impl Builder<'_> {
     fn btf(&mut self, linked: &Linked) -> String {
         let (image, object) = (self.names.btf_image(), self.names.btf_object());
         let why = "types are read out of a linked kernel's debug information";
-        self.link(&image, linked, false, why);
+        let lean = self.schedule == Schedule::Lean;
+        self.link(&image, linked, lean, why);
+        if lean {
+            self.debug(&image, &image, linked, linked);
+        }
         let line_names_image = self.needs.btf_line_names_image;
         let encoder = self.engines.of(Part::Btf);
         let action = Action::Btf { image, object: object.clone(), encoder, line_names_image };
@@ -219,7 +262,7 @@ impl Builder<'_> {
     /// made of them. Returns the object and the symbol list.
     fn kallsyms_pass(&mut self, pass: u32, linked: &Linked) -> (String, String) {
         let image = self.names.kallsyms_image(pass);
-        let shared = pass == 1 && self.schedule == Schedule::Merged && self.needs.btf;
+        let shared = pass == 1 && self.schedule != Schedule::Separate && self.needs.btf;
         if !shared {
             let why = match pass {
                 1 => "a kernel with all symbols, from which kallsyms gets its size",
@@ -228,6 +271,7 @@ impl Builder<'_> {
             };
             self.link(&image, linked, true, why);
         }
+        self.last_image = Some((image.clone(), linked.clone()));
         let map = format!("{image}.syms");
         let action = Action::Nm { image, map: map.clone() };
         self.push(action, self.engines.of(Part::Sysmap), "the symbols, in order of addresses");
@@ -259,6 +303,11 @@ impl Builder<'_> {
             self.push(Action::Compare { map, last }, Engine::Native, why);
         }
     }
+}
+
+/// Where the linker says what it put where in `image`.
+fn map_of(image: &str) -> String {
+    format!("{image}.map")
 }
 
 #[cfg(test)]

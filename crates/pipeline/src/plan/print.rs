@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Action, Plan};
+use super::{Action, Plan, Schedule, Step};
 
 impl Plan {
     /// The steps up to the last link in Kbuild's form, one a line; then how many links they contain
@@ -41,6 +41,9 @@ impl Plan {
 
     /// How many links the plan contains, in words.
     pub fn summary(&self) -> String {
+        if self.schedule == Schedule::Lean && self.steps.iter().any(Step::puts_debug_in) {
+            return format!("{} links without debug information and no final one", self.links());
+        }
         match self.links() - 1 {
             0 => "no temporary link, only the final one".to_string(),
             1 => "1 temporary link and the final one".to_string(),
@@ -70,7 +73,7 @@ impl Plan {
         json!({
             "schedule": self.schedule,
             "links": self.links(),
-            "temporary_links": self.links() - 1,
+            "temporary_links": self.temporary_links(),
             "steps": steps,
         })
     }

@@ -1,4 +1,4 @@
-//! The two schedules, and the file names that each of them uses.
+//! The schedules, and the file names that each of them uses.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,11 +14,14 @@ pub enum Schedule {
     Separate,
     /// BTF and the first kallsyms pass share one temporary kernel (Linux 6.11 and later).
     Merged,
+    /// No link has debug information: it is put into the linked kernel afterwards, and the last kallsyms tables
+    /// into the place of those before them, so that there is no final link either.
+    Lean,
 }
 
 /// A text that names no schedule.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("no schedule is called '{0}': use separate or merged")]
+#[error("no schedule is called '{0}': use separate, merged or lean")]
 pub struct ScheduleError(String);
 
 impl FromStr for Schedule {
@@ -28,6 +31,7 @@ impl FromStr for Schedule {
         match text {
             "separate" => Ok(Schedule::Separate),
             "merged" => Ok(Schedule::Merged),
+            "lean" => Ok(Schedule::Lean),
             _ => Err(ScheduleError(text.to_string())),
         }
     }
@@ -38,6 +42,7 @@ impl fmt::Display for Schedule {
         f.write_str(match self {
             Schedule::Separate => "separate",
             Schedule::Merged => "merged",
+            Schedule::Lean => "lean",
         })
     }
 }
@@ -57,7 +62,7 @@ impl Names {
     pub fn empty_map(self) -> String {
         match self.0 {
             Schedule::Separate => ".tmp_vmlinux.kallsyms0.syms".to_string(),
-            Schedule::Merged => ".tmp_vmlinux0.syms".to_string(),
+            Schedule::Merged | Schedule::Lean => ".tmp_vmlinux0.syms".to_string(),
         }
     }
 
@@ -65,7 +70,7 @@ impl Names {
     pub fn kallsyms_image(self, pass: u32) -> String {
         match self.0 {
             Schedule::Separate => format!(".tmp_vmlinux.kallsyms{pass}"),
-            Schedule::Merged => format!(".tmp_vmlinux{pass}"),
+            Schedule::Merged | Schedule::Lean => format!(".tmp_vmlinux{pass}"),
         }
     }
 
@@ -73,7 +78,7 @@ impl Names {
     pub fn kallsyms(self, pass: u32) -> String {
         match self.0 {
             Schedule::Separate => format!(".tmp_vmlinux.kallsyms{pass}"),
-            Schedule::Merged => format!(".tmp_vmlinux{pass}.kallsyms"),
+            Schedule::Merged | Schedule::Lean => format!(".tmp_vmlinux{pass}.kallsyms"),
         }
     }
 
@@ -81,7 +86,7 @@ impl Names {
     pub fn btf_image(self) -> String {
         match self.0 {
             Schedule::Separate => ".tmp_vmlinux.btf".to_string(),
-            Schedule::Merged => ".tmp_vmlinux1".to_string(),
+            Schedule::Merged | Schedule::Lean => ".tmp_vmlinux1".to_string(),
         }
     }
 
@@ -89,7 +94,7 @@ impl Names {
     pub fn btf_object(self) -> String {
         match self.0 {
             Schedule::Separate => ".btf.vmlinux.bin.o".to_string(),
-            Schedule::Merged => ".tmp_vmlinux1.btf.o".to_string(),
+            Schedule::Merged | Schedule::Lean => ".tmp_vmlinux1.btf.o".to_string(),
         }
     }
 }

@@ -47,6 +47,23 @@ pub enum Action {
         btf: Option<String>,
         /// Whether debug information is left out.
         strip_debug: bool,
+        /// Where the linker is to say what it put where.
+        map: Option<String>,
+    },
+    /// Puts the debug information of the kernel's objects into a kernel that was linked without.
+    Debug {
+        /// The kernel with debug information.
+        image: String,
+        /// The kernel without; the same file is exchanged.
+        stripped: String,
+        /// The linker's map of it.
+        map: String,
+        /// The kallsyms object that was linked in.
+        kallsyms: Option<String>,
+        /// The kallsyms object whose tables take the place of that one's.
+        exchange: Option<String>,
+        /// The BTF object that was linked in.
+        btf: Option<String>,
     },
     /// Makes BTF of a linked kernel with debug information, as an object.
     Btf {
@@ -94,6 +111,7 @@ impl Step {
             Action::Ksyms { .. } => "KSYMS",
             Action::As { .. } => "AS",
             Action::Ld { .. } => "LD",
+            Action::Debug { .. } => "DEBUG",
             Action::Btf { .. } => "BTF",
             Action::Nm { .. } => "NM",
             Action::Btfids { .. } => "BTFIDS",
@@ -108,6 +126,7 @@ impl Step {
             Action::Ksyms { output, .. } => output,
             Action::As { object, .. } | Action::Btf { object, .. } => object,
             Action::Ld { image, .. }
+            | Action::Debug { image, .. }
             | Action::Btfids { image, .. }
             | Action::Sorttable { image } => image,
             Action::Nm { map, .. } | Action::Compare { map, .. } => map,
@@ -128,6 +147,10 @@ impl Step {
             Action::Ld { kallsyms, btf, .. } => {
                 kallsyms.iter().chain(btf).map(String::as_str).collect()
             }
+            Action::Debug { stripped, map, kallsyms, exchange, btf, .. } => {
+                let objects = [kallsyms, exchange, btf].into_iter().flatten();
+                [stripped, map].into_iter().chain(objects).map(String::as_str).collect()
+            }
             Action::Btf { image, .. } | Action::Nm { image, .. } => vec![image],
             Action::Btfids { image, btf_image } => vec![image, btf_image],
             Action::Sorttable { image } => vec![image],
@@ -145,6 +168,11 @@ impl Step {
             (_, Engine::Native) => "native",
             (_, Engine::Kernel) => "kernel",
         }
+    }
+
+    /// Whether the step takes the place of a link with debug information.
+    pub fn puts_debug_in(&self) -> bool {
+        matches!(self.action, Action::Debug { .. })
     }
 
     /// Kbuild's line for the step, without a line feed.

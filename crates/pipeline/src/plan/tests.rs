@@ -1,4 +1,4 @@
-//! The plans as tables: both schedules, all four combinations of KALLSYMS and BTF, both engines.
+//! The plans as tables: all schedules, all four combinations of KALLSYMS and BTF, both engines.
 
 use super::*;
 use crate::Config;
@@ -193,4 +193,61 @@ fn the_text_ends_with_the_number_of_links() {
         "2 temporary links and the final one; then BTFIDS vmlinux, NM System.map"
     );
     assert_eq!(plan.json()["temporary_links"], 2);
+}
+
+#[test]
+fn lean_links_twice_without_debug_information_and_never_with() {
+    let plan = plan(BOTH, Schedule::Lean, Engine::Native, Passes::Two);
+    let expected = [
+        "KSYMS .tmp_vmlinux0.kallsyms.o",
+        "LD .tmp_vmlinux1",
+        "DEBUG .tmp_vmlinux1",
+        "BTF .tmp_vmlinux1.btf.o",
+        "NM .tmp_vmlinux1.syms",
+        "KSYMS .tmp_vmlinux1.kallsyms.o",
+        "LD .tmp_vmlinux2",
+        "NM .tmp_vmlinux2.syms",
+        "KSYMS .tmp_vmlinux2.kallsyms.o",
+        "DEBUG vmlinux",
+    ];
+    assert_eq!(lines(&plan), expected);
+    assert_eq!(links(&plan), [(".tmp_vmlinux1", true), (".tmp_vmlinux2", true)]);
+    assert_eq!(plan.summary(), "2 links without debug information and no final one");
+    let last = &plan.steps[plan.finish - 1];
+    let tables = [".tmp_vmlinux1.kallsyms.o", ".tmp_vmlinux2.kallsyms.o"];
+    let expected = [&[".tmp_vmlinux2", ".tmp_vmlinux2.map"], &tables[..], &[".tmp_vmlinux1.btf.o"]];
+    assert_eq!(last.inputs(), expected.concat());
+}
+
+#[test]
+fn lean_with_a_third_pass_continues_from_the_second() {
+    let two = plan(BOTH, Schedule::Lean, Engine::Native, Passes::Two);
+    let three = plan(BOTH, Schedule::Lean, Engine::Native, Passes::Three);
+    let settle = two.settle.unwrap();
+    assert_eq!(two.steps[..settle.before], three.steps[..settle.before]);
+    let Action::Debug { stripped, kallsyms, exchange, .. } = &three.steps[three.finish - 1].action
+    else {
+        panic!("the last step before the finish puts debug information in");
+    };
+    assert_eq!(stripped, ".tmp_vmlinux3");
+    assert_eq!(kallsyms.as_deref(), Some(".tmp_vmlinux2.kallsyms.o"));
+    assert_eq!(exchange.as_deref(), Some(".tmp_vmlinux3.kallsyms.o"));
+}
+
+#[test]
+fn lean_without_kallsyms_or_without_btf() {
+    let without_kallsyms = plan(&["DEBUG_INFO_BTF"], Schedule::Lean, Engine::Native, Passes::Two);
+    let expected = [
+        "LD .tmp_vmlinux1",
+        "DEBUG .tmp_vmlinux1",
+        "BTF .tmp_vmlinux1.btf.o",
+        "LD .tmp_vmlinux2",
+        "DEBUG vmlinux",
+    ];
+    assert_eq!(lines(&without_kallsyms), expected);
+    let without_btf = plan(&["KALLSYMS"], Schedule::Lean, Engine::Native, Passes::Two);
+    assert_eq!(links(&without_btf), [(".tmp_vmlinux1", true), (".tmp_vmlinux2", true)]);
+    let neither = plan(&[], Schedule::Lean, Engine::Native, Passes::Two);
+    assert_eq!(lines(&neither), ["LD vmlinux"]);
+    assert_eq!(neither.summary(), "no temporary link, only the final one");
 }

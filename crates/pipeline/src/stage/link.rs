@@ -23,6 +23,8 @@ pub struct Link<'a> {
     pub btf: Option<&'a str>,
     /// Whether debug information is left out.
     pub strip_debug: bool,
+    /// Where the linker is to say what it put where, if the stage wants to know.
+    pub map: Option<&'a str>,
 }
 
 /// The objects that every link takes, in their order: those linked whole, and those as needed.
@@ -88,7 +90,9 @@ pub fn command_line(
     if link.strip_debug {
         words.push(format!("{wl}--strip-debug"));
     }
-    if let Some(map) = map_file(link, config, features) {
+    if let Some(map) = link.map {
+        words.push(format!("{wl}-Map={map}"));
+    } else if let Some(map) = map_file(link, config, features) {
         words.push(format!("{wl}-Map={map}"));
     }
     words.extend(["-o".to_string(), link.output.to_string()]);
@@ -150,6 +154,7 @@ vmlinux_link .tmp_vmlinux1
         kallsyms: Some("k.o"),
         btf: Some("b.o"),
         strip_debug: true,
+        map: None,
     };
 
     #[test]

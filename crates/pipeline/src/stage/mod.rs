@@ -7,6 +7,7 @@
 
 mod btf;
 mod compare;
+mod debug;
 mod kernel;
 mod link;
 mod native;
@@ -35,7 +36,7 @@ pub const UNFINISHED: &str = ".tmp_vmlinux.unfinished";
 /// How to link.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Options {
-    /// The schedule; the tree's own if not given.
+    /// The schedule, as [`Toolbox::schedule`] has it; the tree's own if not given.
     pub schedule: Option<Schedule>,
     /// Leave `init/version-timestamp.o` as it is, so that two links can be compared.
     pub keep_timestamp: bool,
@@ -136,9 +137,20 @@ impl<'a> Stage<'a> {
     fn execute(&self, step: &Step) -> Result<()> {
         use Engine::{Kernel, Native};
         let result = match (&step.action, step.engine) {
-            (Action::Ld { image, kallsyms, btf, strip_debug }, _) => {
-                self.link(image, kallsyms.as_deref(), btf.as_deref(), *strip_debug)
+            (Action::Ld { image, kallsyms, btf, strip_debug, map }, _) => {
+                let (kallsyms, btf) = (kallsyms.as_deref(), btf.as_deref());
+                self.link(image, kallsyms, btf, map.as_deref(), *strip_debug)
             }
+            (Action::Debug { image, stripped, map, kallsyms, exchange, btf }, _) => self
+                .put_debug_in(&debug::Debug {
+                    image: self.working_name(image),
+                    name: image,
+                    stripped,
+                    map,
+                    kallsyms: kallsyms.as_deref(),
+                    exchange: exchange.as_deref(),
+                    btf: btf.as_deref(),
+                }),
             (Action::Ksyms { map, output, empty }, engine) => {
                 if *empty {
                     files::write(&self.path(map), b"")?;
@@ -235,12 +247,13 @@ impl<'a> Stage<'a> {
         image: &str,
         kallsyms: Option<&str>,
         btf: Option<&str>,
+        map: Option<&str>,
         strip_debug: bool,
     ) -> Result<()> {
         let (call, tree) = (self.call, self.tree);
         let output = self.working_name(image);
         let last = output == UNFINISHED;
-        let link = link::Link { name: image, output, last, kallsyms, btf, strip_debug };
+        let link = link::Link { name: image, output, last, kallsyms, btf, strip_debug, map };
         let words = link::command_line(&link, call, &tree.config, &tree.features)?;
         let (program, arguments) =
             words.split_first().ok_or_else(|| Error::new("no linker is named"))?;

@@ -34,10 +34,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let call = Call::new(&script, &args.words, &dir, var)?;
     let flags = StageFlags::from_env()?;
     let tree = Tree::open(&dir, &call.srctree())?;
-    let toolbox = Toolbox::new(&tree, Some(&call), &flags.engines())?;
+    let mut toolbox = Toolbox::new(&tree, Some(&call), &flags.engines())?;
     toolbox.tell_fallbacks();
     Record::new(&call).save()?;
-    let options = Options { schedule: flags.schedule, keep_timestamp: false };
+    let schedule = toolbox.schedule(&tree, Some(&call), flags.schedule);
+    let options = Options { schedule: Some(schedule), keep_timestamp: false };
     Stage::new(&call, &tree, &toolbox, &jobs, options).run()?;
     Ok(ExitCode::SUCCESS)
 }

@@ -46,10 +46,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 fn of_tree(args: &Args, tree: &Tree, passes: Passes) -> anyhow::Result<Plan> {
     let call = Record::load(&tree.dir).ok().map(|record| record.call);
-    let toolbox = Toolbox::new(tree, call.as_ref(), &args.flags.engines())?;
+    let mut toolbox = Toolbox::new(tree, call.as_ref(), &args.flags.engines())?;
     toolbox.tell_fallbacks();
     let needs = tree.features.needs(&tree.config, tree.features.default_output());
-    let schedule = args.flags.schedule.unwrap_or(tree.features.schedule);
+    let schedule = toolbox.schedule(tree, call.as_ref(), args.flags.schedule);
     Ok(Plan::new(&needs, schedule, &toolbox.engines, passes))
 }
 

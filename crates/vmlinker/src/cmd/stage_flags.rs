@@ -7,7 +7,8 @@ use pipeline::plan::{EngineRequest, Schedule};
 /// Flags for a link.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct StageFlags {
-    /// Which temporary kernels are linked: separate or merged. Default: as the tree's own script does.
+    /// Which kernels are linked on the way: separate, merged, or lean, where no link has debug information. Default:
+    /// as the tree's own script does.
     #[arg(long, value_name = "S")]
     pub schedule: Option<Schedule>,
     /// Who does each step: native, kernel, or a list such as kallsyms=kernel,sysmap=native. Steps:
