@@ -7,6 +7,7 @@
 mod environment;
 mod inputs;
 mod interrupts;
+mod lean;
 mod make;
 mod outputs;
 mod records;

@@ -14,7 +14,7 @@ use crate::tree::{Run, Tree, VMLINKER, run, under};
 const NOBODY: u32 = 65534;
 
 /// Runs `command` with files limited to `blocks` of 512 bytes; the tools may lift the limit.
-fn run_limited(command: &Command, blocks: u32) -> Run {
+pub fn run_limited(command: &Command, blocks: u32) -> Run {
     let script = format!("trap '' XFSZ; ulimit -S -f {blocks}; exec \"$0\" \"$@\"");
     run(&mut under("sh", &["-c", &script], command))
 }
