@@ -15,44 +15,53 @@ use super::measure::{Cost, Runs, pipeline};
 use super::page::{Page, version};
 use crate::progress::{Live, headline};
 
-/// Measures both sides in turns and writes the page.
+/// Who links: what to call it, the file it makes, and its words for `vmlinker relink`.
+const SIDES: [(&str, &str, &[&str]); 3] = [
+    ("link-vmlinux.sh", "vmlinux.script", &["--script"]),
+    ("vmlinker, the tree's own schedule", "vmlinux.native", &[]),
+    ("vmlinker --schedule lean", "vmlinux.lean", &["--schedule", "lean"]),
+];
+
+/// Measures all sides in turns and writes the page.
 pub fn run(setting: &Setting, vmlinker: &Path) -> Result<()> {
     headline("the whole stage: vmlinux.o to vmlinux");
     let build = setting.kernel.directory();
     let call = Record::load(build)?.call;
     let scratch = peer_tests::cache().join("bench");
     fs::create_dir_all(&scratch)?;
-    let (script, native) = (scratch.join("vmlinux.script"), scratch.join("vmlinux.native"));
-    let link = |output: &Path, how: &[&str]| -> Result<Cost> {
+    let link = |output: &str, how: &[&str]| -> Result<Cost> {
         let mut relink = Command::new(vmlinker);
-        relink.arg("relink").args(how).arg("-C").arg(build).arg("--output").arg(output);
-        relink.stderr(std::process::Stdio::null());
+        relink.arg("relink").args(how).arg("-C").arg(build);
+        relink.arg("--output").arg(scratch.join(output)).stderr(std::process::Stdio::null());
         pipeline(&mut [relink], None)
     };
     // The first run of each warms the page cache; a contest between different results means nothing.
-    link(&script, &["--script"])?;
-    link(&native, &[])?;
-    ensure!(fs::read(&script)? == fs::read(&native)?, "the two kernels differ");
+    for (_, output, how) in SIDES {
+        link(output, how)?;
+        let same = fs::read(scratch.join(output))? == fs::read(scratch.join(SIDES[0].1))?;
+        ensure!(same, "the kernels {output} and {} differ", SIDES[0].1);
+    }
     let runs = setting.runs.min(5);
-    let (mut theirs, mut ours) = (Runs::default(), Runs::default());
+    let mut costs = SIDES.map(|_| Runs::default());
     let mut live = Live::new("stage", false);
     for run in 1..=runs {
         live.update(&format!("run {run} of {runs}"));
-        theirs.0.push(link(&script, &["--script"])?);
-        ours.0.push(link(&native, &[])?);
+        for ((_, output, how), costs) in SIDES.iter().zip(&mut costs) {
+            costs.0.push(link(output, how)?);
+        }
     }
     live.finish(&format!("{runs} runs of each"));
     let mut page = Page::new(
         "The whole stage: vmlinux.o to vmlinux",
         &format!(
-            "{}, {:.0} MB of vmlinux.o. The recorded link, by the kernel's own script and by vmlinker, with the \
-             tree's own schedule; the two kernels are the same bytes; {runs} runs of each, in turns, files in \
-             the page cache.",
+            "{}, {:.0} MB of vmlinux.o. The recorded link, by the kernel's own script and by vmlinker; all kernels are \
+             the same bytes; {runs} runs of each, in turns, files in the page cache.",
             setting.name,
             fs::metadata(build.join("vmlinux.o"))?.len() as f64 / 1e6
         ),
     );
-    page.table(&[("link-vmlinux.sh", &theirs), ("vmlinker", &ours)]);
+    let rows: Vec<_> = SIDES.iter().zip(&costs).map(|((name, ..), costs)| (*name, costs)).collect();
+    page.table(&rows);
     page.text(
         "CPU time and peak are those of the processes that were waited for, children included.",
     );
