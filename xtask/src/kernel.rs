@@ -39,7 +39,6 @@ pub struct Recipe {
 
 const TINY: &str = include_str!("../kernels/tiny.config");
 const LEAN: &str = include_str!("../kernels/lean.config");
-const NO_BTF: &str = include_str!("../kernels/nobtf.config");
 const NO_KALLSYMS: &str = include_str!("../kernels/nokallsyms.config");
 const DEFCONFIG: &str = include_str!("../kernels/defconfig.config");
 
@@ -54,13 +53,6 @@ pub const RECIPES: &[Recipe] = &[
     },
     Recipe { name: "6.1-tiny", series: "6.1", base: "tinyconfig", fragments: &[TINY], lines: 1800 },
     Recipe { name: "7.3-tiny", series: "7.3", base: "tinyconfig", fragments: &[TINY], lines: 2000 },
-    Recipe {
-        name: "6.12-tiny-nobtf",
-        series: "6.12",
-        base: "tinyconfig",
-        fragments: &[TINY, LEAN, NO_BTF],
-        lines: 1280,
-    },
     Recipe {
         name: "6.12-tiny-nokallsyms",
         series: "6.12",

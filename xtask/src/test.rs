@@ -21,8 +21,7 @@ pub struct Args {
 }
 
 /// The kernels that the peer tests need.
-const KERNELS: [&str; 5] =
-    ["6.12-tiny", "6.12-tiny-nobtf", "6.12-tiny-nokallsyms", "6.1-tiny", "7.3-tiny"];
+const KERNELS: [&str; 4] = ["6.12-tiny", "6.12-tiny-nokallsyms", "6.1-tiny", "7.3-tiny"];
 
 /// The libraries whose documentation must be whole.
 const DOCUMENTED: [&str; 11] = [
