@@ -230,6 +230,9 @@ pub(crate) fn run(
         written: vec![false; reader.symbols.functions.len()],
         explain: Explain::new(reader, elf.header().machine),
     };
+    if reader.rules.save_functions {
+        end.save(&units, &place);
+    }
     for (unit, kept) in units.iter_mut().enumerate() {
         if let Some(kept) = kept.take() {
             report.units += 1;
@@ -285,6 +288,20 @@ struct Ending<'r, 's> {
 }
 
 impl Ending<'_, '_> {
+    /// Saves the functions of all units.
+    fn save(&mut self, units: &[Option<Kept>], place: &(dyn Fn(u32) -> u32 + Sync)) {
+        let some = |units: &[Option<Kept>]| {
+            let mut saved = SavedFunctions::default();
+            for kept in units.iter().flatten() {
+                let symbols = &self.reader.symbols;
+                saved.save(&kept.cu, symbols, &mut |id| place(id), &mut |_| {});
+            }
+            saved
+        };
+        let parts: Vec<SavedFunctions> = units.par_chunks(64).map(some).collect();
+        parts.into_iter().for_each(|part| self.saved.append(part));
+    }
+
     fn unit(&mut self, unit: u32, kept: &Kept, place: &dyn Fn(u32) -> u32, classes: &mut Classes) {
         let cu = &kept.cu;
         self.explain.unit(cu);
@@ -296,9 +313,7 @@ impl Ending<'_, '_> {
         }
         classes.next = start(section::FUNCTIONS);
         classes.name_at = start(section::FUNCTIONS);
-        if self.reader.rules.save_functions {
-            self.saved.save(cu, &self.reader.symbols, &mut |id| place(id), &mut |_| {});
-        } else {
+        if !self.reader.rules.save_functions {
             for func in &cu.funcs {
                 self.function(cu.params_of(func), cu.tags_of(func), func, place, classes);
             }

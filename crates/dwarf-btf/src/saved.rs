@@ -6,6 +6,8 @@
 //!
 //! Source of facts: btf_encoder.c of pahole 1.31 (`btf_encoder__add_saved_funcs` and what it calls).
 
+use rayon::prelude::*;
+
 use crate::Rules;
 use crate::cu::{Cu, DeclTag, Func, FuncFacts, Misplaced, info, kind, kind_of};
 use crate::explain::Explain;
@@ -64,7 +66,7 @@ pub(crate) struct SavedFunctions {
 }
 
 /// Types to compare and to add to.
-pub(crate) trait Stream {
+pub(crate) trait Stream: Sync {
     /// The record of a type.
     fn record(&self, id: u32) -> &[u32];
     /// Adds a record at the end and returns its number.
@@ -147,6 +149,24 @@ impl SavedFunctions {
         }
     }
 
+    /// Adds what was saved of later units.
+    pub fn append(&mut self, later: Self) {
+        let [all, params, tags, misplaced] =
+            [self.all.len(), self.params.len(), self.tags.len(), self.misplaced.len()]
+                .map(|len| len as u32);
+        let shift = |(start, end): (u32, u32), by| (start + by, end + by);
+        self.all.extend(later.all.into_iter().map(|saved| Saved {
+            index: saved.index + all,
+            params: shift(saved.params, params),
+            tags: shift(saved.tags, tags),
+            misplaced: shift(saved.misplaced, misplaced),
+            ..saved
+        }));
+        self.params.extend(later.params);
+        self.tags.extend(later.tags);
+        self.misplaced.extend(later.misplaced);
+    }
+
     /// Name and type of each parameter.
     pub fn params(&self, saved: &Saved) -> &[(StrId, u32)] {
         &self.params[saved.params.0 as usize..saved.params.1 as usize]
@@ -174,39 +194,62 @@ impl SavedFunctions {
         // The order of saving is kept among those of one function.
         let mut order: Vec<(u32, u32)> =
             self.all.iter().enumerate().map(|(at, saved)| (saved.elf, at as u32)).collect();
-        order.sort_unstable();
-        let mut group: Vec<Saved> = Vec::new();
-        for same in order.chunk_by(|a, b| a.0 == b.0) {
-            let elf = same[0].0;
-            group.clear();
-            group.extend(same.iter().map(|&(_, at)| self.all[at as usize].clone()));
-            self.combine(&mut group, stream);
-            let function = &symbols.functions[elf as usize];
-            let chosen = choose(&group, &function.symbols);
-            let facts = group[0].facts;
-            let why = if function.ambiguous {
-                Some(Why::Ambiguous)
-            } else if is_changed(chosen) {
-                Some(Why::Changed)
-            } else if facts.reordered_parm {
-                Some(Why::Reordered)
-            } else if facts.uncertain_parm_loc {
-                Some(Why::Uncertain)
-            } else if rules.consistent_functions && group[0].inconsistent.is_some() {
-                Some(Why::Inconsistent)
-            } else if facts.unexpected_reg {
-                Some(Why::Register)
-            } else {
-                None
-            };
+        order.par_sort_unstable();
+        let groups: Vec<&[(u32, u32)]> = order.chunk_by(|a, b| a.0 == b.0).collect();
+        // All prototypes are there, so what is written does not change what is decided.
+        let known = &*stream;
+        let decided: Vec<(Option<Why>, u32)> = groups
+            .par_iter()
+            .with_min_len(256)
+            .map_init(Vec::new, |group, same| {
+                let function = &symbols.functions[same[0].0 as usize];
+                let decision = self.decide(same, function, rules, group, known);
+                (decision.why, decision.chosen.index)
+            })
+            .collect();
+        let mut group = Vec::new();
+        for (same, (why, chosen)) in groups.iter().zip(decided) {
+            let function = &symbols.functions[same[0].0 as usize];
             if let Some(explain) = explain {
-                let decision = Decision { saved: &self, function, group: &group, chosen, why };
+                let decision = self.decide(same, function, rules, &mut group, stream);
                 explain.decided(&decision, stream);
             }
             if why.is_none() {
-                self.write(chosen, function, rules, names, stream);
+                self.write(&self.all[chosen as usize], function, rules, names, stream);
             }
         }
+    }
+
+    /// Decides on a function by its descriptions, which are copied into `group`.
+    fn decide<'d>(
+        &'d self,
+        same: &[(u32, u32)],
+        function: &'d ElfFunction<'d>,
+        rules: &Rules,
+        group: &'d mut Vec<Saved>,
+        stream: &dyn Stream,
+    ) -> Decision<'d> {
+        group.clear();
+        group.extend(same.iter().map(|&(_, at)| self.all[at as usize].clone()));
+        self.combine(group, stream);
+        let chosen = choose(group, &function.symbols);
+        let facts = group[0].facts;
+        let why = if function.ambiguous {
+            Some(Why::Ambiguous)
+        } else if is_changed(chosen) {
+            Some(Why::Changed)
+        } else if facts.reordered_parm {
+            Some(Why::Reordered)
+        } else if facts.uncertain_parm_loc {
+            Some(Why::Uncertain)
+        } else if rules.consistent_functions && group[0].inconsistent.is_some() {
+            Some(Why::Inconsistent)
+        } else if facts.unexpected_reg {
+            Some(Why::Register)
+        } else {
+            None
+        };
+        Decision { saved: self, function, group, chosen, why }
     }
 
     /// Shares what is known among the descriptions of one function.

@@ -57,8 +57,13 @@ pub(crate) struct Section {
 const PERCPU: &str = ".data..percpu";
 
 impl<'s> Symbols<'s> {
-    pub fn load(elf: &Elf<'s>, strings: &Strings<'s>, rules: &Rules) -> Result<Self, Error> {
-        let all = elf.symbols()?;
+    /// Of the image's symbols `all`.
+    pub fn load(
+        elf: &Elf<'s>,
+        all: &[Symbol<'s>],
+        strings: &Strings<'s>,
+        rules: &Rules,
+    ) -> Result<Self, Error> {
         let mut symbols = Symbols::default();
         if rules.vars {
             let addresses = crate::relocate::addresses(elf);
@@ -68,17 +73,17 @@ impl<'s> Symbols<'s> {
                 size: section.size,
             });
         }
-        symbols.percpu(elf, &all, rules);
-        symbols.functions(&all, rules);
-        for function in &mut symbols.functions {
+        symbols.percpu(elf, all, rules);
+        symbols.functions(all, rules);
+        symbols.functions.par_iter_mut().with_min_len(256).for_each(|function| {
             function.name = strings.intern(function.text);
-        }
+        });
         symbols.by_name = vec![0; strings.len()];
         for (index, function) in symbols.functions.iter().enumerate() {
             symbols.by_name[function.name as usize] = index as u32 + 1;
         }
         if rules.kfunc_tags {
-            symbols.kfuncs(elf, &all)?;
+            symbols.kfuncs(elf, all)?;
         }
         Ok(symbols)
     }
@@ -131,17 +136,27 @@ impl<'s> Symbols<'s> {
     }
 
     fn functions(&mut self, all: &[Symbol<'s>], rules: &Rules) {
-        let mut found: Vec<(&[u8], u64, &[u8])> = all
-            .iter()
+        let found: Vec<(&[u8], &Symbol<'s>)> = all
+            .par_iter()
+            .with_min_len(4096)
             .filter(|symbol| symbol.kind == consts::STT_FUNC.0)
             .filter_map(|symbol| {
                 let base = if rules.cut_suffixes { cut(symbol.name)? } else { symbol.name };
-                Some((base, symbol.value, symbol.name))
+                Some((base, symbol))
             })
             .collect();
-        // Stable, so that symbols of one name stay in their order.
-        found.par_sort_by_key(|&(base, ..)| (prefix(base), base));
-        for (base, address, name) in found {
+        let mut order: Vec<(u128, u32)> =
+            found.iter().zip(0..).map(|((base, _), index)| (prefix(base), index)).collect();
+        // Symbols of one name stay in their order.
+        order.par_sort_unstable_by(|a, b| {
+            let rest = || found[a.1 as usize].0.cmp(found[b.1 as usize].0);
+            a.0.cmp(&b.0).then_with(rest).then(a.1.cmp(&b.1))
+        });
+        let sorted = order.into_iter().map(|(_, index)| {
+            let (base, symbol) = found[index as usize];
+            (base, symbol.value, symbol.name)
+        });
+        for (base, address, name) in sorted {
             match self.functions.last_mut() {
                 Some(last) if last.text == base => last.symbols.push((address, name)),
                 _ => self.functions.push(ElfFunction {
@@ -206,23 +221,23 @@ fn kfunc_name(symbol: &[u8]) -> Option<&[u8]> {
 }
 
 /// The first bytes of a name as a number that is ordered as they are.
-fn prefix(name: &[u8]) -> u64 {
-    let mut bytes = [0; 8];
-    let len = name.len().min(8);
+fn prefix(name: &[u8]) -> u128 {
+    let mut bytes = [0; 16];
+    let len = name.len().min(16);
     bytes[..len].copy_from_slice(&name[..len]);
-    u64::from_be_bytes(bytes)
+    u128::from_be_bytes(bytes)
 }
 
 /// The name before its first `.`; `None` for a part of a function.
 fn cut(name: &[u8]) -> Option<&[u8]> {
-    let Some(dot) = name.iter().position(|&b| b == b'.') else { return Some(name) };
+    let Some(dot) = memchr::memchr(b'.', name) else { return Some(name) };
     let suffix = &name[dot..];
     (!contains(suffix, b".cold") && !contains(suffix, b".part")).then(|| &name[..dot])
 }
 
 /// Whether the compiler changed the function's parameters, by the symbol's name.
 pub(crate) fn is_optimized(name: &[u8]) -> bool {
-    let dot = name.iter().position(|&b| b == b'.');
+    let dot = memchr::memchr(b'.', name);
     dot.is_some_and(|dot| contains(&name[dot..], b".constprop") || contains(&name[dot..], b".isra"))
 }
 

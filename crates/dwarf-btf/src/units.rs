@@ -52,10 +52,11 @@ impl<'s> Reader<'s> {
         arena: &'s Arena,
         rules: Rules,
     ) -> Result<Self, Error> {
-        let strings = Strings::new(sections.strings, arena);
+        let (strings, all) =
+            rayon::join(|| Strings::new(sections.strings, arena), || elf.symbols());
         let int = strings.intern(b"int");
         let fake_int = strings.intern(b"__SANITIZED_FAKE_INT__");
-        let symbols = Symbols::load(elf, &strings, &rules)?;
+        let symbols = Symbols::load(elf, &all?, &strings, &rules)?;
         let registers = Registers::of(elf.header().machine);
         let mut reader = Reader {
             sections,
