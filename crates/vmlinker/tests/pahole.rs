@@ -56,8 +56,15 @@ impl Files {
     }
 
     fn run(&self, line: &str) -> (i32, String, String) {
+        self.run_with(line, None)
+    }
+
+    /// The same with this program in `LLVM_OBJCOPY`.
+    fn run_with(&self, line: &str, objcopy: Option<&str>) -> (i32, String, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_vmlinker"));
         command.current_dir(self.dir.path()).arg("pahole").args(line.split(' '));
+        command.env_remove("LLVM_OBJCOPY");
+        command.envs(objcopy.map(|program| ("LLVM_OBJCOPY", program)));
         let output = command.output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
@@ -157,6 +164,27 @@ fn a_failure_leaves_its_file_alone_and_the_others_are_done() {
     let line = files.bad(&format!("-J {FEATURES} --btf_encode_detached=no/such/blob a.out"));
     assert!(line.starts_with("a.out: no/such/blob: "), "{line}");
     assert_eq!(files.names(), ["a.out", "b.out", "big", "broken", "none.o", "text"]);
+}
+
+#[test]
+fn a_module_is_left_alone_where_the_program_that_adds_sections_fails() {
+    let files = Files::new();
+    let mut module = Container::read(PROGRAM).elf();
+    // ET_REL: a module is one.
+    module[16..18].copy_from_slice(&1u16.to_le_bytes());
+    files.put("m.ko", &module);
+    for (program, status) in [("false", 1), ("no-such-objcopy", 127), ("kill -9 $$; true", 0)] {
+        let (code, out, error) = files.run_with(&format!("-J {FEATURES} m.ko"), Some(program));
+        assert_eq!((code, out.as_str()), (1, ""), "{error}");
+        let line = error.lines().last().unwrap();
+        let begin = format!("vmlinker: m.ko: LLVM_OBJCOPY={program}: ");
+        assert!(line.starts_with(&begin), "{line}");
+        let end =
+            if status == 0 { "signal: 9 (SIGKILL)".into() } else { format!("status: {status}") };
+        assert!(line.ends_with(&end), "{line}");
+        assert_eq!(files.get("m.ko"), module);
+        assert_eq!(files.names(), ["a.out", "b.out", "m.ko"]);
+    }
 }
 
 #[test]

@@ -84,7 +84,7 @@ fn one(flags: &Flags, path: &Path, options: &Options<'_>, base: Option<&Btf<'_>>
     if base.is_some_and(|base| base.endian() != elf.endian()) {
         bail!("its byte order is not that of the base");
     }
-    let release = |range: std::ops::Range<u64>| release(&data, range);
+    let release = |range: std::ops::Range<u64>| pipeline::forget(&data, range);
     let options = Options { release: Some(&release), ..options.clone() };
     let Encoded { btf, report } = dwarf_btf::encode(&elf, &options)?;
     if btf.is_empty() {
@@ -109,17 +109,4 @@ fn one(flags: &Flags, path: &Path, options: &Options<'_>, base: Option<&Btf<'_>>
     let parts = [&attached.head[..], rest, &attached.tail[..]];
     output::replace(path, &parts).context("cannot be written")?;
     Ok(report.functions)
-}
-
-/// Gives the pages of a part of the file that is not read any more back.
-fn release(data: &Mmap, range: std::ops::Range<u64>) {
-    const PAGE: usize = 4096;
-    // Pages that others read too may be among them: they come back from the page cache.
-    let start = range.start as usize / PAGE * PAGE;
-    let end = range.end as usize / PAGE * PAGE;
-    if start < end && end <= data.len() {
-        // SAFETY: the map is of a file and is not written to, so the pages read the same again.
-        let advice = memmap2::UncheckedAdvice::DontNeed;
-        let _ = unsafe { data.unchecked_advise_range(advice, start, end - start) };
-    }
 }
