@@ -198,6 +198,7 @@ impl Builder<'_> {
             btf: linked.btf.clone(),
             strip_debug,
             map: (self.schedule == Schedule::Lean && strip_debug).then(|| map_of(image)),
+            relocations: self.schedule != Schedule::Lean || image != self.names.btf_image(),
         };
         self.push(action, Engine::Kernel, why);
     }

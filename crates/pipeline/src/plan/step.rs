@@ -49,6 +49,9 @@ pub enum Action {
         strip_debug: bool,
         /// Where the linker is to say what it put where.
         map: Option<String>,
+        /// Whether relocations stay in the kernel if the tree's flags say so (`--emit-relocs`). They are as large as
+        /// the debug information, and of use only in a kernel that is kept.
+        relocations: bool,
     },
     /// Puts the debug information of the kernel's objects into a kernel that was linked without.
     Debug {

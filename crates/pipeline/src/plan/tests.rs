@@ -213,6 +213,11 @@ fn lean_links_twice_without_debug_information_and_never_with() {
     assert_eq!(lines(&plan), expected);
     assert_eq!(links(&plan), [(".tmp_vmlinux1", true), (".tmp_vmlinux2", true)]);
     assert_eq!(plan.summary(), "2 links without debug information and no final one");
+    let kept = plan.steps.iter().filter_map(|step| match step.action {
+        Action::Ld { relocations, .. } => Some(relocations),
+        _ => None,
+    });
+    assert!(kept.eq([false, true]), "relocations are kept in what is kept");
     let last = &plan.steps[plan.finish - 1];
     let tables = [".tmp_vmlinux1.kallsyms.o", ".tmp_vmlinux2.kallsyms.o"];
     let expected = [&[".tmp_vmlinux2", ".tmp_vmlinux2.map"], &tables[..], &[".tmp_vmlinux1.btf.o"]];

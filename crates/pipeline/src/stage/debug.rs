@@ -90,7 +90,7 @@ impl Stage<'_> {
             Err(Fault::Rule(reason)) => {
                 say::remark(format_args!("vmlinker: {} is linked once more: {reason}", step.name));
                 let kallsyms = step.exchange.or(step.kallsyms);
-                self.link(step.name, kallsyms, step.btf, None, false)
+                self.link(&link::Link { kallsyms, btf: step.btf, ..self.link_of(step.name) })
             }
         }
     }
@@ -107,7 +107,9 @@ impl Stage<'_> {
         }
         let plan = debug_link::Plan::new(&inputs, &kernel, &map, dialect)?;
         let whole = self.path(&format!("{}.whole", step.stripped));
-        let written = write_whole(&plan, &whole, dialect);
+        // The ID of a kernel that is only looked at is of no use to anybody.
+        let signed = step.image != step.stripped && dialect.build_id == BuildId::Sha1;
+        let written = write_whole(&plan, &whole, signed);
         let placed = written.and_then(|()| Ok(files::rename(&whole, &self.path(step.image))?));
         if placed.is_err() {
             files::remove(&whole)?;
@@ -164,11 +166,11 @@ impl Stage<'_> {
     }
 }
 
-/// Writes the kernel and its build ID.
+/// Writes the kernel; its build ID, computed as the linker does it, only if it is to be `signed`.
 fn write_whole(
     plan: &debug_link::Plan<'_>,
     path: &Path,
-    dialect: &Dialect,
+    signed: bool,
 ) -> std::result::Result<(), Fault> {
     let failed = |error: std::io::Error| Fault::Edge(Error::file(path, files::reason(&error)));
     let mut options = File::options();
@@ -177,7 +179,7 @@ fn write_whole(
     let file = options.open(path).map_err(failed)?;
     file.set_len(plan.len()).map_err(failed)?;
     plan.make(|at, part| file.write_all_at(part, at).map_err(failed))?;
-    if dialect.build_id == BuildId::Sha1 {
+    if signed {
         let map = files::map_open(&file).map_err(failed)?;
         let elf = Elf::parse(&map).map_err(debug_link::Error::from)?;
         let id = build_id::gnu_sha1(&map)?;

@@ -8,6 +8,9 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::features::{Features, MapFile};
 
+/// The flag with which relocations stay in the output; `-q` is its short form.
+const EMIT_RELOCS: &str = "--emit-relocs";
+
 /// One link: what goes in and what comes out. Names are relative to the object tree.
 #[derive(Debug, Clone, Copy)]
 pub struct Link<'a> {
@@ -25,6 +28,24 @@ pub struct Link<'a> {
     pub strip_debug: bool,
     /// Where the linker is to say what it put where, if the stage wants to know.
     pub map: Option<&'a str>,
+    /// Whether relocations stay in the output if the tree's flags say so.
+    pub relocations: bool,
+}
+
+impl Default for Link<'_> {
+    /// What the tree's own flags say.
+    fn default() -> Self {
+        Link {
+            name: "",
+            output: "",
+            last: false,
+            kallsyms: None,
+            btf: None,
+            strip_debug: false,
+            map: None,
+            relocations: true,
+        }
+    }
 }
 
 /// The objects that every link takes, in their order: those linked whole, and those as needed.
@@ -85,6 +106,9 @@ pub fn command_line(
         extend(&call.ld);
         extend(&call.ldflags);
         extend(&call.ldflags_vmlinux);
+    }
+    if !link.relocations {
+        words.retain(|word| ![EMIT_RELOCS, "-q"].contains(&word.as_str()));
     }
     words.push(format!("{wl}--script={}/{}", call.var("objtree"), call.var("KBUILD_LDS")));
     if link.strip_debug {
@@ -155,6 +179,7 @@ vmlinux_link .tmp_vmlinux1
         btf: Some("b.o"),
         strip_debug: true,
         map: None,
+        relocations: true,
     };
 
     #[test]

@@ -137,9 +137,15 @@ impl<'a> Stage<'a> {
     fn execute(&self, step: &Step) -> Result<()> {
         use Engine::{Kernel, Native};
         let result = match (&step.action, step.engine) {
-            (Action::Ld { image, kallsyms, btf, strip_debug, map }, _) => {
-                let (kallsyms, btf) = (kallsyms.as_deref(), btf.as_deref());
-                self.link(image, kallsyms, btf, map.as_deref(), *strip_debug)
+            (Action::Ld { image, kallsyms, btf, strip_debug, map, relocations }, _) => {
+                self.link(&link::Link {
+                    kallsyms: kallsyms.as_deref(),
+                    btf: btf.as_deref(),
+                    strip_debug: *strip_debug,
+                    map: map.as_deref(),
+                    relocations: *relocations,
+                    ..self.link_of(image)
+                })
             }
             (Action::Debug { image, stripped, map, kallsyms, exchange, btf }, _) => self
                 .put_debug_in(&debug::Debug {
@@ -241,26 +247,22 @@ impl<'a> Stage<'a> {
             .advise("was the tree built for another ARCH?"))
     }
 
-    /// Links `image`, the final one under its temporary name.
-    fn link(
-        &self,
-        image: &str,
-        kallsyms: Option<&str>,
-        btf: Option<&str>,
-        map: Option<&str>,
-        strip_debug: bool,
-    ) -> Result<()> {
-        let (call, tree) = (self.call, self.tree);
+    /// A link of `image`, the final one under its temporary name, as the tree does it.
+    fn link_of<'s>(&self, image: &'s str) -> link::Link<'s> {
         let output = self.working_name(image);
-        let last = output == UNFINISHED;
-        let link = link::Link { name: image, output, last, kallsyms, btf, strip_debug, map };
-        let words = link::command_line(&link, call, &tree.config, &tree.features)?;
+        link::Link { name: image, output, last: output == UNFINISHED, ..link::Link::default() }
+    }
+
+    /// Runs the linker.
+    fn link(&self, link: &link::Link<'_>) -> Result<()> {
+        let (call, tree) = (self.call, self.tree);
+        let words = link::command_line(link, call, &tree.config, &tree.features)?;
         let (program, arguments) =
             words.split_first().ok_or_else(|| Error::new("no linker is named"))?;
         let mut command = process::command(program, &call.dir);
         self.run_command(command.args(arguments))?;
-        match link::map_file(&link, &tree.config, &tree.features) {
-            Some(map) if last => self.rename_in_map(&map, image),
+        match link::map_file(link, &tree.config, &tree.features) {
+            Some(map) if link.last => self.rename_in_map(&map, link.name),
             _ => Ok(()),
         }
     }
