@@ -161,9 +161,12 @@ impl Digest {
         &self.references[start as usize..end as usize]
     }
 
-    /// Identity and contents in one, never 0.
+    /// Identity and contents in one, never 0; the identity where there are no contents.
     #[inline]
     pub fn full(&self, id: u32) -> u64 {
+        if self.contents[id as usize] == 0 {
+            return self.identities[id as usize];
+        }
         mix(self.identities[id as usize] ^ self.contents[id as usize].rotate_left(32), STEP) | 1
     }
 
@@ -181,7 +184,19 @@ impl Digest {
         found.map_or(0, |&(_, pattern)| pattern)
     }
 
+    /// The structures and unions that have names, and so contents.
+    pub fn composites(&self) -> &[u32] {
+        &self.composites
+    }
+
+    /// Those without names in which twins are met.
+    pub fn unnamed_patterns(&self) -> impl Iterator<Item = u32> + '_ {
+        let ids = self.patterns.iter().map(|&(id, _)| id);
+        ids.filter(|id| self.composites.binary_search(id).is_err())
+    }
+
     /// Hash of a named structure with the identities of what its members refer to.
+    #[inline]
     pub fn contents(&self, id: u32) -> u64 {
         self.contents[id as usize]
     }

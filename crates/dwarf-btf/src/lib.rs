@@ -34,6 +34,7 @@ mod form;
 mod funcs;
 mod graph;
 mod hash;
+mod known;
 mod location;
 mod merge;
 mod options;

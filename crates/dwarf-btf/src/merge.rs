@@ -33,6 +33,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::cu::{Cu, Func, INDEX, LocalId, kind, kind_of, name_positions};
 use crate::cursor::{Fault, Read};
 use crate::digest::{Digest, each_reference, is_leaf, is_named_composite};
+use crate::known::Known;
 use crate::pool::{Contents, Met, Offered, Place, Pool, PoolId, SHARDS, parts, pool_id};
 use crate::strings::FirstUse;
 use crate::twins::{self, Apart, Twins, Witness};
@@ -220,17 +221,35 @@ impl Gathering<'_, '_> {
             return Err(Trouble::Doubt(Doubt::TooLarge));
         }
         digest.make(cu).map_err(|_| Trouble::Doubt(Doubt::TooDeep))?;
-        twins
-            .find(cu, digest, &self.reader.rules.dedup)
-            .map_err(|_| Trouble::Doubt(Doubt::Twins))?;
         local.ranks.clear();
         list.clear();
         pooled.clear();
         pooled.resize(count as usize + 1, 0);
-        for id in 1..=count {
+        known.begin(count);
+        let meet = |key: u64, id: LocalId| match known.meet(key, id) {
+            Some((at, first)) => {
+                pooled[id as usize] = at;
+                Some(first)
+            }
+            None => {
+                list.push(id);
+                None
+            }
+        };
+        twins
+            .find(cu, digest, &self.reader.rules.dedup, meet)
+            .map_err(|_| Trouble::Doubt(Doubt::Twins))?;
+        for &id in digest.composites() {
             match known.get(digest.full(id)) {
                 Some(at) => pooled[id as usize] = at,
                 None => list.push(id),
+            }
+        }
+        for id in digest.unnamed_patterns() {
+            // Known without its pattern only.
+            let [plain, full] = [digest.identity(id), digest.full(id)].map(|key| known.get(key));
+            if plain.is_some() && full.is_none() {
+                list.push(id);
             }
         }
         self.look_up(unit, local)?;
@@ -472,38 +491,6 @@ impl Gathering<'_, '_> {
 
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|e| e.into_inner())
-}
-
-/// Types that a thread knows to be in the pool with all that is to be noted of them, at a place before
-/// any that the thread will come to: a small table in front of the pool. Of twenty types nineteen are found here.
-struct Known {
-    entries: Vec<(u64, PoolId)>,
-}
-
-impl Known {
-    /// Half a megabyte, to stay in the second-level cache.
-    const BITS: u32 = 15;
-
-    fn at(key: u64) -> usize {
-        (key >> (64 - Self::BITS)) as usize
-    }
-
-    #[inline]
-    fn get(&self, key: u64) -> Option<PoolId> {
-        let (known, at) = self.entries[Self::at(key)];
-        (known == key).then_some(at)
-    }
-
-    fn set(&mut self, key: u64, at: PoolId) {
-        self.entries[Self::at(key)] = (key, at);
-    }
-}
-
-impl Default for Known {
-    fn default() -> Self {
-        // No key is 0.
-        Known { entries: vec![(0, 0); 1 << Self::BITS] }
-    }
 }
 
 /// Whether libbpf decides on a type of this kind only when it knows what the type refers to.

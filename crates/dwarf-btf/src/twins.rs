@@ -19,7 +19,8 @@
 //!   in the regions of two structures, the unit reports the pattern of the two together ([`Apart`]); every
 //!   unit that has both structures must have reported the same ([`agree`]).
 //!
-//! Cost: one probe of a small table a type; the rest only in units that have twins that do not fit.
+//! Cost: one probe of a small table for structures with names and for types that the thread does not know
+//! ([`crate::known`]); the rest only in units that have twins that do not fit.
 
 use btf_dedup::Records;
 
@@ -69,14 +70,18 @@ impl Records for Cu {
 
 impl Twins {
     /// Finds the unit's twins, and adds the patterns of its structures to their contents.
+    ///
+    /// `meet` is asked for each type without contents, by its identity. If it knows the type it gives the
+    /// first of that identity in the unit, 0 for this one; all of one identity or none are known.
     pub fn find(
         &mut self,
         cu: &Cu,
         digest: &mut Digest,
         options: &btf_dedup::Options,
+        meet: impl FnMut(u64, LocalId) -> Option<LocalId>,
     ) -> Result<(), Unclear> {
         self.apart.clear();
-        self.pairs(cu, digest, options);
+        self.pairs(cu, digest, options, meet);
         if !self.any {
             return Ok(());
         }
@@ -126,7 +131,13 @@ impl Twins {
         Ok(())
     }
 
-    fn pairs(&mut self, cu: &Cu, digest: &Digest, options: &btf_dedup::Options) {
+    fn pairs(
+        &mut self,
+        cu: &Cu,
+        digest: &Digest,
+        options: &btf_dedup::Options,
+        mut meet: impl FnMut(u64, LocalId) -> Option<LocalId>,
+    ) {
         let count = cu.starts.len();
         let places = (count * 2).next_power_of_two().max(2);
         self.table.clear();
@@ -134,22 +145,13 @@ impl Twins {
         let (mut twins, mut unlike) = (Vec::new(), Vec::new());
         for id in 1..=count as u32 {
             let key = digest.identity(id);
-            let mut at = (key >> 20) as usize & (places - 1);
-            loop {
-                match self.table[at] {
-                    0 => {
-                        self.table[at] = id;
-                        break;
-                    }
-                    first if digest.identity(first) == key => {
-                        if !fit(cu, first, id, options) {
-                            unlike.push(first);
-                        }
-                        twins.push((first, id));
-                        break;
-                    }
-                    _ => at = (at + 1) & (places - 1),
+            let known = if digest.contents(id) == 0 { meet(key, id) } else { None };
+            let first = known.unwrap_or_else(|| self.first(digest, key, id));
+            if first != 0 {
+                if !fit(cu, first, id, options) {
+                    unlike.push(first);
                 }
+                twins.push((first, id));
             }
         }
         self.any = !unlike.is_empty();
@@ -164,6 +166,22 @@ impl Twins {
         }
         for (first, twin) in twins {
             self.unlike[twin as usize] = self.unlike[first as usize];
+        }
+    }
+
+    /// The first type of that identity in the table; 0 if it is this one, which is added.
+    fn first(&mut self, digest: &Digest, key: u64, id: LocalId) -> LocalId {
+        let last = self.table.len() - 1;
+        let mut at = (key >> 20) as usize & last;
+        loop {
+            match self.table[at] {
+                0 => {
+                    self.table[at] = id;
+                    return 0;
+                }
+                first if digest.identity(first) == key => return first,
+                _ => at = (at + 1) & last,
+            }
         }
     }
 
