@@ -45,6 +45,8 @@ pub(crate) struct Digest {
     starts: Vec<u32>,
     /// The structures and unions that have names.
     composites: Vec<u32>,
+    /// The types whose hashes follow from others, behind those that they refer to.
+    order: Vec<u32>,
     outlines: Vec<u64>,
     identities: Vec<u64>,
     contents: Vec<u64>,
@@ -89,15 +91,27 @@ impl Digest {
         self.heads(cu);
         self.patterns.clear();
         let Digest {
-            heads, references, starts, composites, outlines, identities, contents, ..
+            heads,
+            references,
+            starts,
+            composites,
+            order,
+            outlines,
+            identities,
+            contents,
+            ..
         } = self;
         let graph = Graph { heads, references, starts };
         let count = graph.heads.len() as u32;
-        graph.all(outlines)?;
+        order.clear();
+        graph.all(outlines, order)?;
         for &id in composites.iter() {
             identities[id as usize] = mix(graph.hash(id, outlines) ^ DEFINED, STEP) | 1;
         }
-        graph.all(identities)?;
+        // The same types are known from the start, so the same order will do.
+        for &id in order.iter() {
+            identities[id as usize] = graph.hash(id, identities) | 1;
+        }
         contents.clear();
         contents.resize(count as usize, 0);
         for &id in composites.iter() {
@@ -126,10 +140,15 @@ impl Digest {
             let record = cu.record(id as u32);
             let head = head(record);
             heads.push(head);
-            let index = count as u32;
-            each_reference(record, |target| {
-                references.push(if target == INDEX { index } else { target });
-            });
+            // Most references are those of structures, whose members are known to be so many.
+            if matches!(kind_of(record[1]), kind::STRUCT | kind::UNION) {
+                references.extend(record[3..].chunks_exact(3).map(|member| member[1]));
+            } else {
+                let index = count as u32;
+                each_reference(record, |target| {
+                    references.push(if target == INDEX { index } else { target });
+                });
+            }
             starts.push(references.len() as u32);
             if !is_leaf(record) {
                 continue;
@@ -218,30 +237,37 @@ impl Graph<'_> {
         &self.references[start as usize..end as usize]
     }
 
-    /// Fills in the hashes that are not there.
-    fn all(&self, hashes: &mut [u64]) -> Result<(), TooDeep> {
+    /// Fills in the hashes that are not there, and notes in which order.
+    fn all(&self, hashes: &mut [u64], order: &mut Vec<u32>) -> Result<(), TooDeep> {
         for id in 1..self.heads.len() as u32 {
             if hashes[id as usize] == 0 {
-                self.one(id, hashes, MAX_DEPTH)?;
+                self.one(id, hashes, order, MAX_DEPTH)?;
             }
         }
         Ok(())
     }
 
     /// Fills in the hash of a type and of all that it refers to.
-    fn one(&self, id: u32, hashes: &mut [u64], depth: u32) -> Result<(), TooDeep> {
+    fn one(
+        &self,
+        id: u32,
+        hashes: &mut [u64],
+        order: &mut Vec<u32>,
+        depth: u32,
+    ) -> Result<(), TooDeep> {
         for &target in self.references(id) {
             match hashes[target as usize] {
                 0 if depth == 0 => return Err(TooDeep),
                 0 => {
                     hashes[id as usize] = Self::BUSY;
-                    self.one(target, hashes, depth - 1)?;
+                    self.one(target, hashes, order, depth - 1)?;
                 }
                 Self::BUSY => return Err(TooDeep),
                 _ => {}
             }
         }
         hashes[id as usize] = self.hash(id, hashes) | 1;
+        order.push(id);
         Ok(())
     }
 
