@@ -41,7 +41,7 @@ fn unknown_words_in_the_flags_variable_are_named() {
         ("quick", "quick"),
         ("--engine gnu", "no engine is called 'gnu': use native or kernel"),
         ("--engine linker=native", "no step's engine is called 'linker'"),
-        ("--schedule both", "no schedule is called 'both': use separate or merged"),
+        ("--schedule both", "no schedule is called 'both': use separate, merged or lean"),
         ("--schedule", "--schedule"),
     ];
     for (flags, named) in cases {
