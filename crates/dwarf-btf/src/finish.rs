@@ -207,7 +207,9 @@ pub(crate) fn run(
         Ok(resolved) => resolved,
         Err(doubt) => return Ok(Outcome::InDoubt(doubt)),
     };
-    let mut classes = Classes::with_capacity(graph.len as usize);
+    // Functions come behind the types.
+    let functions = reader.symbols.functions.len();
+    let mut classes = Classes::with_capacity(graph.len as usize + functions);
     let index = index_class(reader, &graph, &units, &mut classes, &first_use);
     let class = vec![0; graph.len as usize];
     let mut builder =

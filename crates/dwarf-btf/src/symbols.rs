@@ -145,29 +145,28 @@ impl<'s> Symbols<'s> {
                 Some((base, symbol))
             })
             .collect();
+        let prefixes = found.par_iter().with_min_len(4096).enumerate();
         let mut order: Vec<(u128, u32)> =
-            found.iter().zip(0..).map(|((base, _), index)| (prefix(base), index)).collect();
+            prefixes.map(|(index, (base, _))| (prefix(base), index as u32)).collect();
         // Symbols of one name stay in their order.
         order.par_sort_unstable_by(|a, b| {
             let rest = || found[a.1 as usize].0.cmp(found[b.1 as usize].0);
             a.0.cmp(&b.0).then_with(rest).then(a.1.cmp(&b.1))
         });
-        let sorted = order.into_iter().map(|(_, index)| {
-            let (base, symbol) = found[index as usize];
-            (base, symbol.value, symbol.name)
-        });
-        for (base, address, name) in sorted {
-            match self.functions.last_mut() {
-                Some(last) if last.text == base => last.symbols.push((address, name)),
-                _ => self.functions.push(ElfFunction {
-                    name: 0,
-                    text: base,
-                    symbols: vec![(address, name)],
-                    ambiguous: false,
-                    kfunc: None,
-                }),
+        let same = |a: &(u128, u32), b: &(u128, u32)| {
+            a.0 == b.0 && found[a.1 as usize].0 == found[b.1 as usize].0
+        };
+        let function = |group: &[(u128, u32)]| {
+            let symbols = group.iter().map(|&(_, index)| found[index as usize].1);
+            ElfFunction {
+                name: 0,
+                text: found[group[0].1 as usize].0,
+                symbols: symbols.map(|symbol| (symbol.value, symbol.name)).collect(),
+                ambiguous: false,
+                kfunc: None,
             }
-        }
+        };
+        self.functions = order.par_chunk_by(same).map(function).collect();
         // PARITY: the last function by name is never looked at (elf_functions__collect).
         if let Some((_, others)) = self.functions.split_last_mut() {
             for function in others {
