@@ -301,7 +301,7 @@ impl Ending<'_, '_> {
             saved
         };
         let parts: Vec<SavedFunctions> = units.par_chunks(64).map(some).collect();
-        parts.into_iter().for_each(|part| self.saved.append(part));
+        self.saved.append_all(parts);
     }
 
     fn unit(&mut self, unit: u32, kept: &Kept, place: &dyn Fn(u32) -> u32, classes: &mut Classes) {

@@ -149,8 +149,14 @@ impl SavedFunctions {
         }
     }
 
-    /// Adds what was saved of later units.
-    pub fn append(&mut self, later: Self) {
+    /// Adds what was saved of later units, in their order.
+    pub fn append_all(&mut self, parts: Vec<Self>) {
+        self.all.reserve(parts.iter().map(|part| part.all.len()).sum());
+        self.params.reserve(parts.iter().map(|part| part.params.len()).sum());
+        parts.into_iter().for_each(|part| self.append(part));
+    }
+
+    fn append(&mut self, later: Self) {
         let [all, params, tags, misplaced] =
             [self.all.len(), self.params.len(), self.tags.len(), self.misplaced.len()]
                 .map(|len| len as u32);
