@@ -37,8 +37,10 @@ struct Contest<'a> {
 impl Contest<'_> {
     fn encode(&self, mut command: Command, output: &str) -> Result<Cost> {
         command.args(&self.flags).arg("--lang_exclude=rust");
-        command.arg(format!("--btf_encode_detached={}", self.scratch.join(output).display()));
-        command.arg(self.image);
+        let output = self.scratch.join(output);
+        // pahole does not cut off a longer file that is there already.
+        let _ = fs::remove_file(&output);
+        command.arg(format!("--btf_encode_detached={}", output.display())).arg(self.image);
         pipeline(&mut [command], None)
     }
 
