@@ -63,6 +63,12 @@ enum Task {
         #[arg(long)]
         quiet: bool,
     },
+    /// Read BTF for the benchmark.
+    #[command(name = "bench-btf", hide = true)]
+    BenchBtf {
+        /// The blob.
+        blob: std::path::PathBuf,
+    },
     /// vmlinker's side of the benchmark of kallsyms, as a process of its own.
     #[command(hide = true)]
     BenchKallsyms(bench::Convert),
@@ -81,6 +87,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
+        Task::BenchBtf { blob } => bench::read(&blob),
         Task::BenchKallsyms(args) => bench::convert(&args),
         Task::RecordCall { words } => record::write(&words),
         Task::Setup { purpose } => setup::run(purpose),

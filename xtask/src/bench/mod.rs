@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+pub use self::btf::read;
 pub use self::kallsyms::{Convert, convert};
 
 use crate::kernel::{self, Kernel};
