@@ -1,23 +1,25 @@
 //! Archives of objects (`ar`), whole and thin: Kbuild's `vmlinux.a` is a thin one.
 
+use std::ops::Range;
+
 use object::read::archive::ArchiveFile;
 
 use crate::Error;
 
 /// A member of an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Member<'data> {
+pub struct Member {
     /// Its name; in a thin archive a path, relative to the archive's directory or absolute.
     pub name: String,
-    /// Its bytes; `None` in a thin archive, where they are a file of their own.
-    pub data: Option<&'data [u8]>,
+    /// Where its bytes are in the archive; `None` in a thin one, where they are a file of their own.
+    pub range: Option<Range<usize>>,
 }
 
 /// The members of an archive in their order; `None` if `data` is no archive.
 ///
 /// # Errors
 /// An archive that is cut off.
-pub fn members(data: &[u8]) -> Result<Option<Vec<Member<'_>>>, Error> {
+pub fn members(data: &[u8]) -> Result<Option<Vec<Member>>, Error> {
     if !data.starts_with(b"!<arch>\n") && !data.starts_with(b"!<thin>\n") {
         return Ok(None);
     }
@@ -27,11 +29,16 @@ pub fn members(data: &[u8]) -> Result<Option<Vec<Member<'_>>>, Error> {
     for member in archive.members() {
         let member = member.map_err(bad)?;
         let name = String::from_utf8_lossy(member.name()).into_owned();
-        let bytes = match archive.is_thin() {
+        let range = match archive.is_thin() {
             true => None,
-            false => Some(member.data(data).map_err(bad)?),
+            false => {
+                // What is cut off is an error.
+                let bytes = member.data(data).map_err(bad)?;
+                let start = member.file_range().0 as usize;
+                Some(start..start + bytes.len())
+            }
         };
-        members.push(Member { name, data: bytes });
+        members.push(Member { name, range });
     }
     Ok(Some(members))
 }
@@ -50,9 +57,12 @@ mod tests {
     fn members_of_whole_and_of_thin_archives() {
         let whole = format!("!<arch>\n{}abcd{}ef", header("one.o/", 4), header("two.o/", 2));
         let found = members(whole.as_bytes()).unwrap().unwrap();
-        let expected = [("one.o", Some(&b"abcd"[..])), ("two.o", Some(&b"ef"[..]))]
-            .map(|(name, data)| Member { name: name.to_owned(), data });
-        assert_eq!(found, expected);
+        let found: Vec<_> = found
+            .into_iter()
+            .map(|member| (member.name, &whole.as_bytes()[member.range.unwrap()]))
+            .collect();
+        let expected = [("one.o", &b"abcd"[..]), ("two.o", &b"ef"[..])];
+        assert_eq!(found, expected.map(|(name, data)| (name.to_owned(), data)));
         let names = "init/main.o/\nkernel/fork.o/\n";
         let names = format!("{names}{}", "\n".repeat(names.len() % 2));
         let thin = format!(
@@ -62,7 +72,7 @@ mod tests {
             header("/13", 9)
         );
         let found = members(thin.as_bytes()).unwrap().unwrap();
-        let names: Vec<_> = found.iter().map(|m| (m.name.as_str(), m.data)).collect();
+        let names: Vec<_> = found.iter().map(|m| (m.name.as_str(), m.range.clone())).collect();
         assert_eq!(names, [("init/main.o", None), ("kernel/fork.o", None)]);
     }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use debug_link::{BuildId, Dialect, Exchange, Input, LinkMap, build_id};
-use image::Elf;
+use image::{Elf, Member};
 use memmap2::Mmap;
 
 use crate::error::{Error, Result};
@@ -100,12 +100,18 @@ impl Stage<'_> {
         let inputs: Vec<Input<'_>> = objects.iter().map(Object::input).collect();
         let map = files::read(&self.path(step.map))?;
         let map = LinkMap::parse_gnu(&map)?;
-        let mut kernel = files::read(&self.path(step.stripped))?;
-        if let (Some(name), Some(new)) = (step.kallsyms, step.exchange) {
-            let (old, new) = (files::map(&self.path(name))?, files::map(&self.path(new))?);
-            debug_link::refill(&mut kernel, &map, &Exchange { name, old: &old, new: &new })?;
-        }
-        let plan = debug_link::Plan::new(&inputs, &kernel, &map, dialect)?;
+        let linked = files::map(&self.path(step.stripped))?;
+        let refilled = match (step.kallsyms, step.exchange) {
+            (Some(name), Some(new)) => {
+                let (old, new) = (files::map(&self.path(name))?, files::map(&self.path(new))?);
+                let mut kernel = linked.to_vec();
+                debug_link::refill(&mut kernel, &map, &Exchange { name, old: &old, new: &new })?;
+                Some(kernel)
+            }
+            _ => None,
+        };
+        let kernel = refilled.as_deref().unwrap_or(&linked);
+        let plan = debug_link::Plan::new(&inputs, kernel, &map, dialect)?;
         let whole = self.path(&format!("{}.whole", step.stripped));
         // The ID of a kernel that is only looked at is of no use to anybody.
         let signed = step.image != step.stripped && dialect.build_id == BuildId::Sha1;
@@ -130,23 +136,12 @@ impl Stage<'_> {
                 objects.push(Object { name: name.to_owned(), bytes: Bytes::File(map) });
                 continue;
             };
-            let start = map.as_ptr() as usize;
-            let members: Vec<_> = members
-                .into_iter()
-                .map(|member| {
-                    let part = member.data.map(|data| {
-                        let from = data.as_ptr() as usize - start;
-                        from..from + data.len()
-                    });
-                    (member.name, part)
-                })
-                .collect();
             let archive = Arc::new(map);
-            for (member, part) in members {
-                objects.push(match part {
-                    Some(part) => Object {
+            for Member { name: member, range } in members {
+                objects.push(match range {
+                    Some(range) => Object {
                         name: format!("{name}({member})"),
-                        bytes: Bytes::Part(archive.clone(), part),
+                        bytes: Bytes::Part(archive.clone(), range),
                     },
                     None => self.thin_member(name, &member)?,
                 });
