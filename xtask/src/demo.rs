@@ -102,7 +102,7 @@ fn show(report: &BootReport, linked: &Linked) -> Result<()> {
             println!("guest: ftrace resolved {names} addresses to names of System.map");
         }
     }
-    if let Some(sum) = &report.btf.get("vmlinux") {
+    if let Some(sum) = report.btf.get("vmlinux") {
         let bytes = report.check_btf(&linked.vmlinux)?;
         println!(
             "guest: /sys/kernel/btf/vmlinux is the section .BTF: {bytes} bytes, SHA-256 {sum}"

@@ -119,7 +119,7 @@ impl Plan {
 
     /// How many of them make a kernel that is not the result.
     pub fn temporary_links(&self) -> usize {
-        let last = &self.steps[..self.finish].last();
+        let last = self.steps[..self.finish].last();
         let finals = last.is_some_and(|step| matches!(step.action, Action::Ld { .. }));
         self.links() - usize::from(finals)
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Action, Plan, Schedule, Step};
+use super::{Action, Plan, Step};
 
 impl Plan {
     /// The steps up to the last link in Kbuild's form, one a line; then how many links they contain
@@ -41,10 +41,10 @@ impl Plan {
 
     /// How many links the plan contains, in words.
     pub fn summary(&self) -> String {
-        if self.schedule == Schedule::Lean && self.steps.iter().any(Step::puts_debug_in) {
+        if self.steps.iter().any(Step::puts_debug_in) {
             return format!("{} links without debug information and no final one", self.links());
         }
-        match self.links() - 1 {
+        match self.temporary_links() {
             0 => "no temporary link, only the final one".to_string(),
             1 => "1 temporary link and the final one".to_string(),
             n => format!("{n} temporary links and the final one"),
