@@ -3,7 +3,7 @@
 //! Inputs are mapped, so a kernel of 500 MB costs only the pages that are looked at. Outputs are
 //! written beside their place and renamed, so a half-written file is never taken for a result.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -61,13 +61,29 @@ pub fn forget(map: &Mmap, range: Range<u64>) {
 
 /// Writes a file: beside its place, then renamed.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_beside(path, &[bytes], None).map_err(|error| Error::file(path, reason(&error)))
+}
+
+/// Writes `parts` one behind the other beside `path`, then renames what it wrote; after a failure nothing of it is left.
+/// Without `permissions` they are a new file's.
+///
+/// # Errors
+/// The directory of `path` cannot be written to, or `path` is a directory.
+pub fn write_beside(
+    path: &Path,
+    parts: &[&[u8]],
+    permissions: Option<Permissions>,
+) -> io::Result<()> {
     let beside = beside(path);
-    let written = File::create(&beside).and_then(|mut file| file.write_all(bytes));
+    let written = File::create(&beside).and_then(|mut file| {
+        parts.iter().try_for_each(|part| file.write_all(part))?;
+        permissions.map_or(Ok(()), |permissions| file.set_permissions(permissions))
+    });
     let result = written.and_then(|()| fs::rename(&beside, path));
-    result.map_err(|error| {
+    if result.is_err() {
         let _ = fs::remove_file(&beside);
-        Error::file(path, reason(&error))
-    })
+    }
+    result
 }
 
 /// A hidden name next to `path`, this process's own.

@@ -1,14 +1,14 @@
 //! `vmlinker compare`: two kernel images, section by section.
 
 use std::fmt::Write as _;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use compare::{Comparison, SectionComparison, Verdict};
 use image::Elf;
-use memmap2::Mmap;
+
+use super::files;
 
 /// Compare two linked images section by section: what differs, where, and whether it means the same.
 ///
@@ -54,15 +54,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 fn compared(args: &Args) -> anyhow::Result<Comparison> {
     let name = |path: &Path| path.display().to_string();
+    let map = |path: &Path| files::map(path).with_context(|| name(path));
     let maps = (map(&args.a)?, map(&args.b)?);
     let a = Elf::parse(&maps.0).with_context(|| name(&args.a))?;
     let b = Elf::parse(&maps.1).with_context(|| name(&args.b))?;
     compare::compare(&a, &b).with_context(|| format!("{}, {}", name(&args.a), name(&args.b)))
-}
-
-fn map(path: &Path) -> anyhow::Result<Mmap> {
-    let mapped = File::open(path).and_then(|file| pipeline::map_open(&file));
-    mapped.with_context(|| path.display().to_string())
 }
 
 fn text(comparison: &Comparison, verbose: bool) -> String {

@@ -8,7 +8,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use kallsyms::{Dialect, Options, Tables, Warning, parse_map, reader};
-use memmap2::Mmap;
+
+use super::files;
 
 /// Makes the kernel's symbol table from a symbol list, or lists the one of a linked kernel
 #[derive(Debug, clap::Args)]
@@ -54,7 +55,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         (None, None) => bail!("a symbol list or --list is needed"),
     };
     match &args.output {
-        Some(path) => fs::write(path, &out).with_context(|| path.display().to_string())?,
+        Some(path) => files::replace(path, &[&out]).with_context(|| path.display().to_string())?,
         None => std::io::stdout().lock().write_all(&out).context("standard output")?,
     }
     Ok(ExitCode::SUCCESS)
@@ -62,7 +63,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 fn list(vmlinux: &Path) -> anyhow::Result<Vec<u8>> {
     let context = || vmlinux.display().to_string();
-    let data = map_file(vmlinux)?;
+    let data = files::map(vmlinux).with_context(context)?;
     let elf = image::Elf::parse(&data).with_context(context)?;
     let symbols = reader::read(&elf).with_context(context)?;
     Ok(reader::write_list(&symbols, elf.class()))
@@ -87,7 +88,7 @@ fn make(args: &Args, map: &Path) -> anyhow::Result<Vec<u8>> {
         None => Ok(tables.to_asm()),
         Some(template) => {
             let context = || template.display().to_string();
-            let data = map_file(template)?;
+            let data = files::map(template).with_context(context)?;
             let header = image::Elf::parse(&data).with_context(context)?.header();
             tables.to_object(&header).with_context(context)
         }
@@ -120,10 +121,4 @@ fn dialect(args: &Args) -> anyhow::Result<Dialect> {
         bail!("{}: this kernel's kallsyms has no option {name}", path.display());
     }
     Ok(dialect)
-}
-
-fn map_file(path: &Path) -> anyhow::Result<Mmap> {
-    let context = || path.display().to_string();
-    let file = fs::File::open(path).with_context(context)?;
-    pipeline::map_open(&file).with_context(context)
 }

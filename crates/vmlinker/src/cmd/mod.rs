@@ -2,6 +2,7 @@
 
 pub mod btf;
 pub mod compare;
+mod files;
 pub mod install;
 pub mod kallsyms;
 pub mod link;

@@ -2,12 +2,11 @@
 //!
 //! The words that kernels pass are read by [`dwarf_btf::Flags`], which refuses any other by name; options
 //! of our own are taken out before. The blob goes into a file of its own or into the image, as a new or
-//! replaced section (`encode`, `attach`); files get their names when they are whole (`output`).
+//! replaced section (`encode`, `attach`); files get their names when they are whole (`files`).
 
 mod attach;
 mod encode;
 mod module;
-mod output;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use pipeline::{Jobs, Linker, Options, Relink};
 
+use super::files;
 use super::stage_flags::StageFlags;
 
 /// Runs the link of a built kernel tree again, from the record that a link by vmlinker left there.
@@ -52,7 +53,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let timings = relink.run(&jobs)?;
     if let Some(path) = &args.timings {
         let text = serde_json::to_string_pretty(&timings)?;
-        std::fs::write(path, text).with_context(|| path.display().to_string())?;
+        files::replace(path, &[text.as_bytes()]).with_context(|| path.display().to_string())?;
     }
     Ok(ExitCode::SUCCESS)
 }

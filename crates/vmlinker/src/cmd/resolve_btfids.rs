@@ -18,6 +18,8 @@ use btf_ids::{KernelBtf, KernelOptions, Options, Resolution, Warning};
 use image::{Elf, Endianness, Patch};
 use memmap2::Mmap;
 
+use super::files;
+
 /// What the peer exits with when it fails.
 const FAILED: u8 = 255;
 
@@ -101,13 +103,8 @@ fn execute(args: &Args) -> anyhow::Result<ExitCode> {
 fn resolve(args: &Args, elf: &Elf<'_>) -> anyhow::Result<Resolution> {
     let options = Options { trace: args.verbose > 0, explain: args.explain };
     let base_path = args.btf_base.as_deref().filter(|_| btf_ids::wants_base(elf));
-    let base_map = base_path.map(|path| map(&open(path)?, path)).transpose()?;
-    let base = match (base_path, &base_map) {
-        (Some(path), Some(map)) => Some(
-            base(map).with_context(|| format!("FAILED: load base BTF from {}", path.display()))?,
-        ),
-        _ => None,
-    };
+    let base_map = base_path.map(map_at).transpose()?;
+    let base = base_map.as_ref().map(base).transpose()?;
     let from = || format!("FAILED: load BTF from {}", args.file.display());
     match btf_ids::resolve(elf, base.as_ref(), &options) {
         Err(error @ (btf_ids::Error::Btf(_) | btf_ids::Error::NoBtf)) => {
@@ -118,8 +115,9 @@ fn resolve(args: &Args, elf: &Elf<'_>) -> anyhow::Result<Resolution> {
 }
 
 /// The types of a base.
-fn base(data: &[u8]) -> anyhow::Result<Btf<'_>> {
-    Ok(Btf::parse(plain(data)?)?)
+fn base<'m>((path, map): &'m (&Path, Mmap)) -> anyhow::Result<Btf<'m>> {
+    let from = || format!("FAILED: load base BTF from {}", path.display());
+    Btf::parse(plain(map).with_context(from)?).with_context(from)
 }
 
 /// The BTF of a file: the file itself if it is plain BTF, else its `.BTF`.
@@ -151,7 +149,7 @@ fn detached(args: &Args, elf: &Elf<'_>) -> anyhow::Result<()> {
     for (section, bytes) in [(".BTF_ids", ids), (".BTF", Some(btf)), (".BTF.base", base)] {
         let Some(bytes) = bytes else { continue };
         let path = beside(&args.file, section);
-        std::fs::write(&path, &bytes)
+        files::replace(&path, &[&bytes])
             .with_context(|| format!("Failed to write data to {}", path.display()))?;
         if verbose {
             eprintln!("Dumped {} bytes of data to {}", bytes.len(), path.display());
@@ -161,17 +159,11 @@ fn detached(args: &Args, elf: &Elf<'_>) -> anyhow::Result<()> {
 }
 
 fn kernel_btf(args: &Args, elf: &Elf<'_>) -> anyhow::Result<KernelBtf> {
-    let base_map = args.btf_base.as_deref().map(|path| map(&open(path)?, path)).transpose()?;
-    let base = match (&args.btf_base, &base_map) {
-        (Some(path), Some(map)) => {
-            let from = || format!("FAILED: load base BTF from {}", path.display());
-            Some(Btf::parse(plain(map).with_context(from)?).with_context(from)?)
-        }
-        _ => None,
-    };
+    let base_map = args.btf_base.as_deref().map(map_at).transpose()?;
+    let base = base_map.as_ref().map(base).transpose()?;
     let path = args.btf.as_deref().unwrap_or(&args.file);
     let from = || format!("FAILED: load BTF from {}", path.display());
-    let types_map = map(&open(path)?, path)?;
+    let (_, types_map) = map_at(path)?;
     let bytes = plain(&types_map).with_context(from)?;
     let types = match &base {
         Some(base) => Btf::parse_split(bytes, base),
@@ -218,8 +210,11 @@ fn write(file: &File, path: &Path, patches: &[Patch]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn open(path: &Path) -> anyhow::Result<File> {
-    File::open(path).with_context(|| format!("FAILED cannot open {}", path.display()))
+/// A file that is only read, with its path.
+fn map_at(path: &Path) -> anyhow::Result<(&Path, Mmap)> {
+    let file = File::open(path);
+    let file = file.with_context(|| format!("FAILED cannot open {}", path.display()))?;
+    Ok((path, map(&file, path)?))
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {

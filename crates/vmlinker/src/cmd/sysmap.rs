@@ -1,12 +1,13 @@
 //! `vmlinker sysmap`: System.map of an image, as `nm -n VMLINUX | sed -f scripts/mksysmap` prints it.
 
-use std::fs::File;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::ValueEnum;
+
+use super::files;
 
 /// Writes System.map of a vmlinux.
 #[derive(Debug, clap::Args)]
@@ -41,7 +42,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Flavor::Gnu => sysmap::Flavor::Gnu,
         Flavor::Llvm => sysmap::Flavor::Llvm,
     };
-    let image = map(&args.vmlinux).with_context(|| args.vmlinux.display().to_string())?;
+    let image = files::map(&args.vmlinux).with_context(|| args.vmlinux.display().to_string())?;
     let elf = image::Elf::parse(&image).with_context(|| args.vmlinux.display().to_string())?;
     let entries = match &args.filter {
         Some(path) => {
@@ -55,26 +56,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let entries = entries.with_context(|| args.vmlinux.display().to_string())?;
     let text = sysmap::write_map(&entries, elf.class());
     match &args.output {
-        Some(path) => replace(path, &text).with_context(|| path.display().to_string())?,
+        // Its mode is a new file's.
+        Some(path) => pipeline::write_beside(path, &[&text], None)
+            .with_context(|| path.display().to_string())?,
         None => std::io::stdout().lock().write_all(&text).context("standard output")?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn map(path: &Path) -> std::io::Result<memmap2::Mmap> {
-    pipeline::map_open(&File::open(path)?)
-}
-
-/// Writes beside `path` and renames, so that there is never half a file. Its mode is a new file's.
-fn replace(path: &Path, text: &[u8]) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new()
-        .prefix(".vmlinker")
-        .permissions(std::fs::Permissions::from_mode(0o666))
-        .tempfile_in(dir)?;
-    file.write_all(text)?;
-    file.persist(path)?;
-    Ok(())
 }

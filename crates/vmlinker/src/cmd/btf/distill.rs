@@ -1,6 +1,5 @@
 //! `vmlinker btf distill`.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -8,6 +7,7 @@ use anyhow::Context;
 use btf::HeaderForm;
 
 use super::input::Blob;
+use crate::cmd::files;
 
 /// Give a module's BTF a base of its own, which stays when the kernel is built again
 #[derive(Debug, clap::Args)]
@@ -34,7 +34,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let made = btf::distill(&split, HeaderForm::default())
         .with_context(|| format!("{}: .BTF", args.file.display()))?;
     let write = |path: &Path, bytes: &[u8]| {
-        fs::write(path, bytes).with_context(|| path.display().to_string())
+        files::replace(path, &[bytes]).with_context(|| path.display().to_string())
     };
     write(&args.output_base, &made.base)?;
     write(&args.output, &made.split)?;

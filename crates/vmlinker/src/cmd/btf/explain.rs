@@ -13,6 +13,7 @@ use dwarf_btf::{Encoded, Flags, Function, Options, PaholeVersion, Reason};
 use image::Elf;
 
 use super::input::{self, Blob};
+use crate::cmd::files;
 
 /// Say why a function is not part of an image's BTF, or what is; the exit status is 1 if it is not
 #[derive(Debug, clap::Args)]
@@ -42,8 +43,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let bytes = base.as_ref().map(Blob::bytes);
     let options = Options { explain: true, base: bytes, ..flags.options };
     let named = || args.image.display().to_string();
-    let file = std::fs::File::open(&args.image).with_context(named)?;
-    let data = pipeline::map_open(&file).with_context(named)?;
+    let data = files::map(&args.image).with_context(named)?;
     let elf = Elf::parse(&data).with_context(named)?;
     let encoded = dwarf_btf::encode(&elf, &options).with_context(named)?;
     let Some(name) = &args.function else {

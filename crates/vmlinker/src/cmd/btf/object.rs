@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, anyhow};
 
 use super::input::Blob;
+use crate::cmd::files;
 
 /// Make an object file of BTF, for the linker
 #[derive(Debug, clap::Args)]
@@ -37,6 +38,6 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let object = btf::to_object(btf.data(), &header, args.align)?;
     let named = || args.output.display().to_string();
-    fs::write(&args.output, object).with_context(named)?;
+    files::replace(&args.output, &[&object]).with_context(named)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -4,7 +4,6 @@
 //! time on the pool that also reads the units of each, and are written as they are done, so that no more
 //! of them are in memory than there are threads.
 
-use std::fs::File;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -12,11 +11,11 @@ use anyhow::{Context, bail};
 use btf::{Btf, HeaderForm};
 use dwarf_btf::{Encoded, Flags, Function, Options};
 use image::Elf;
-use memmap2::Mmap;
 use pipeline::say;
 use rayon::prelude::*;
 
-use super::{attach, module, output};
+use super::{attach, module};
+use crate::cmd::files;
 
 /// What a file gave: the functions, if they are to be explained.
 type Done = anyhow::Result<Vec<Function>>;
@@ -63,7 +62,7 @@ pub fn all(flags: &Flags) -> anyhow::Result<ExitCode> {
 /// The blob of a base: a plain one, or that of an image.
 fn read_base(path: &Path) -> anyhow::Result<Vec<u8>> {
     let read = || {
-        let data = map(path)?;
+        let data = files::map(path)?;
         if !data.starts_with(b"\x7fELF") {
             return Ok(data.to_vec());
         }
@@ -74,12 +73,8 @@ fn read_base(path: &Path) -> anyhow::Result<Vec<u8>> {
     read().with_context(|| path.display().to_string())
 }
 
-fn map(path: &Path) -> anyhow::Result<Mmap> {
-    Ok(pipeline::map_open(&File::open(path)?)?)
-}
-
 fn one(flags: &Flags, path: &Path, options: &Options<'_>, base: Option<&Btf<'_>>) -> Done {
-    let data = map(path)?;
+    let data = files::map(path)?;
     let elf = Elf::parse(&data)?;
     if base.is_some_and(|base| base.endian() != elf.endian()) {
         bail!("its byte order is not that of the base");
@@ -91,7 +86,7 @@ fn one(flags: &Flags, path: &Path, options: &Options<'_>, base: Option<&Btf<'_>>
         return Ok(report.functions);
     }
     if let Some(out) = &flags.detached {
-        output::replace(out, &[&btf]).with_context(|| out.display().to_string())?;
+        files::replace(out, &[&btf]).with_context(|| out.display().to_string())?;
         return Ok(report.functions);
     }
     let mut sections = vec![(".BTF", btf)];
@@ -107,6 +102,6 @@ fn one(flags: &Flags, path: &Path, options: &Options<'_>, base: Option<&Btf<'_>>
     let attached = attach::attach(&elf, &sections)?;
     let rest = &data[attached.head.len()..];
     let parts = [&attached.head[..], rest, &attached.tail[..]];
-    output::replace(path, &parts).context("cannot be written")?;
+    files::replace(path, &parts).context("cannot be written")?;
     Ok(report.functions)
 }

@@ -16,7 +16,8 @@ use anyhow::{Context, ensure};
 use image::Elf;
 use image::consts::ET_REL;
 
-use super::{attach, output};
+use super::attach;
+use crate::cmd::files;
 
 /// The program that gives this file its sections, if it is not done here.
 pub fn objcopy(elf: &Elf<'_>) -> Option<OsString> {
@@ -44,7 +45,7 @@ pub fn embed(
         Some(attached) => [&attached.head[..], &attached.tail[..]],
     };
     if added.is_empty() {
-        return output::replace(path, &parts).context("cannot be written");
+        return files::replace(path, &parts).context("cannot be written");
     }
     let dir = tempfile::tempdir()?;
     let module = dir.path().join("module.ko");
@@ -64,5 +65,5 @@ pub fn embed(
     }
     let status = shell.arg(&module).status().context("sh")?;
     ensure!(status.success(), "LLVM_OBJCOPY={}: {status}", objcopy.display());
-    output::replace(path, &[&fs::read(&module)?]).context("cannot be written")
+    files::replace(path, &[&fs::read(&module)?]).context("cannot be written")
 }
