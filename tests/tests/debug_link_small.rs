@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use debug_link::{BuildId, Dialect, Error, Input, LinkMap, Plan, build_id};
+use debug_link::{BuildId, Dialect, Error, Input, LinkMap, Plan, Prepared, build_id};
 use peer_tests::link::assert_same_bytes;
 use peer_tests::run;
 use tempfile::TempDir;
@@ -149,14 +149,21 @@ impl Small {
 
     /// What is made of the image that these words link without debug info.
     fn made(&self, words: &[&str]) -> Result<Vec<u8>, Error> {
+        self.made_with_prepared(words, self.objects.len())
+    }
+
+    /// The same, with this many of the inputs made ready before the others are there.
+    fn made_with_prepared(&self, words: &[&str], first: usize) -> Result<Vec<u8>, Error> {
         self.link(&[words, &["--strip-debug", "-Map=map", "-o", "stripped"]].concat());
         let read = |name: &str| fs::read(self.path(name)).expect("the linker wrote it");
         let (map, stripped) = (read("map"), read("stripped"));
         let objects: Vec<Vec<u8>> = self.objects.iter().map(|name| read(name)).collect();
         let inputs = self.objects.iter().zip(&objects);
         let inputs: Vec<Input<'_>> = inputs.map(|(name, data)| Input { name, data }).collect();
+        let (first, later) = inputs.split_at(first);
         let map = LinkMap::parse_gnu(&map)?;
-        let plan = Plan::new(&inputs, &stripped, &map, &Dialect { build_id: BuildId::Sha1 })?;
+        let dialect = Dialect { build_id: BuildId::Sha1 };
+        let plan = Prepared::new(first)?.plan(later, &stripped, &map, &dialect)?;
         let mut made = vec![0xaa; plan.len() as usize];
         plan.write(&mut made)?;
         build_id::set_gnu_sha1(&mut made)?;
@@ -192,6 +199,21 @@ fn a_32_bit_image_whose_addends_stand_in_the_fields() {
     small.assert_same(&[]);
     let error = small.made(&["--emit-relocs"]).unwrap_err().to_string();
     assert!(error.contains(".rel.debug_info with --emit-relocs"), "{error}");
+}
+
+/// What was merged before the map was known is used where the map agrees, and made again where it does not.
+#[test]
+fn inputs_that_are_made_ready_before_the_link() {
+    let small = Small::new(true, &[FIRST, SECOND]);
+    let together = SCRIPT.replace("*(.debug_str)", "*(.debug_str .debug_line_str)");
+    for script in [SCRIPT, &together] {
+        fs::write(small.path("script"), script).expect("a temporary directory is writable");
+        small.assert_same(&[]);
+        let all = small.made(&[]).expect("it is the same as the linker's");
+        for first in 0..2 {
+            assert!(small.made_with_prepared(&[], first).expect("some are later") == all);
+        }
+    }
 }
 
 /// Relocations that are not in the order of their offsets, over more than one of the parts that are made at a time.

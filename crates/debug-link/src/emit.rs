@@ -6,6 +6,8 @@
 //! becomes nothing, at its place. With debug info there are more section symbols, so the indexes of
 //! all symbols behind them are others, in the relocations of the image too.
 
+use std::sync::Arc;
+
 use hashbrown::HashMap;
 use image::consts::{STB_LOCAL, STT_FILE, STT_SECTION};
 use image::{Place as Defined, Symbol};
@@ -89,7 +91,7 @@ impl<'s> Symbols<'s> {
 ///
 /// `sections` has the symbol and the address of each output section by its statement in the map.
 pub(crate) fn names(
-    objects: &[Object<'_>],
+    objects: &[Arc<Object<'_>>],
     layout: &Layout<'_>,
     targets: &[Vec<Target>],
     image_symbols: &[Symbol<'_>],

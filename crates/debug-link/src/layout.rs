@@ -4,6 +4,8 @@
 //! linker script's own patterns, which the map repeats, say: pattern list by pattern list, input by
 //! input, section by section, each at the next multiple of its alignment.
 
+use std::sync::Arc;
+
 use hashbrown::HashMap;
 use image::Section;
 use image::consts::{SHF_ALLOC, SHF_GROUP, SHF_MERGE, SHF_STRINGS};
@@ -101,7 +103,7 @@ pub(crate) struct Layout<'a> {
 type GroupKey = (usize, bool, u64, u64);
 
 impl<'a> Layout<'a> {
-    pub(crate) fn new(objects: &[Object<'a>], map: &LinkMap<'a>) -> Result<Self, Error> {
+    pub(crate) fn new(objects: &[Arc<Object<'a>>], map: &LinkMap<'a>) -> Result<Self, Error> {
         let mut layout = Layout {
             places: objects.iter().map(|o| vec![Place::Unknown; o.elf.sections().len()]).collect(),
             statements: objects
@@ -121,7 +123,7 @@ impl<'a> Layout<'a> {
     /// its listed place.
     fn place_listed(
         &mut self,
-        objects: &[Object<'a>],
+        objects: &[Arc<Object<'a>>],
         map: &LinkMap<'a>,
     ) -> Result<Vec<(usize, Member)>, Error> {
         let mut finder = Finder::new(objects)?;
@@ -163,7 +165,11 @@ impl<'a> Layout<'a> {
     }
 
     /// Makes groups of the merged sections of the image.
-    fn group_image_sections(&mut self, objects: &[Object<'a>], mut merged: Vec<(usize, Member)>) {
+    fn group_image_sections(
+        &mut self,
+        objects: &[Arc<Object<'a>>],
+        mut merged: Vec<(usize, Member)>,
+    ) {
         // The linker registers them input by input, whatever the order of the script.
         merged.sort_by_key(|(_, member)| (member.input, member.section));
         let mut keys: HashMap<GroupKey, u32> = HashMap::new();
@@ -188,7 +194,7 @@ impl<'a> Layout<'a> {
 
     fn place_debug_sections(
         &mut self,
-        objects: &[Object<'a>],
+        objects: &[Arc<Object<'a>>],
         map: &LinkMap<'a>,
     ) -> Result<(), Error> {
         // (statement, pattern list, input, section): the order of the linker script.
@@ -220,7 +226,7 @@ impl<'a> Layout<'a> {
     /// Lays out one output section of debug information.
     fn put_together(
         &mut self,
-        objects: &[Object<'a>],
+        objects: &[Arc<Object<'a>>],
         name: &'a [u8],
         statement: usize,
         pieces: impl Iterator<Item = (usize, usize)> + Clone,
@@ -294,7 +300,7 @@ fn is_strings(section: &Section<'_>) -> bool {
 }
 
 /// Whether GNU ld merges the entries of a section (`_bfd_add_merge_section`).
-fn is_merged(object: &Object<'_>, index: usize) -> bool {
+pub(crate) fn is_merged(object: &Object<'_>, index: usize) -> bool {
     let section = &object.elf.sections()[index];
     let (size, entsize, align) = (section.size, section.entsize, section.align.max(1));
     if section.flags & SHF_MERGE.0 == 0 || size == 0 || entsize == 0 || size % entsize != 0 {
@@ -344,7 +350,7 @@ pub(crate) fn too_large() -> Error {
 
 /// Finds the sections that a map lists.
 struct Finder<'o, 'a> {
-    objects: &'o [Object<'a>],
+    objects: &'o [Arc<Object<'a>>],
     inputs: HashMap<&'a [u8], u32>,
     /// By input: its sections by name, then in the order of the file.
     by_name: Vec<Vec<u32>>,
@@ -353,7 +359,7 @@ struct Finder<'o, 'a> {
 }
 
 impl<'o, 'a> Finder<'o, 'a> {
-    fn new(objects: &'o [Object<'a>]) -> Result<Self, Error> {
+    fn new(objects: &'o [Arc<Object<'a>>]) -> Result<Self, Error> {
         let mut inputs = HashMap::new();
         for (index, object) in objects.iter().enumerate() {
             if inputs.insert(object.name.as_bytes(), index as u32).is_some() {

@@ -4,7 +4,8 @@
 //! `--strip-debug` and the map of that link (`-Map`); [`Plan::write`] writes the file that the
 //! linker would have written with debug info, byte for byte: the debug sections with relocations
 //! applied and strings merged, the symbol table, the names, the headers. [`build_id::set_gnu_sha1`]
-//! then computes the build ID by the linker's own rule.
+//! then computes the build ID by the linker's own rule. [`Prepared`] is the part of it that can be
+//! done before the link.
 //!
 //! Why: a link with debug info reads, relocates and merges hundreds of megabytes on one thread, and
 //! the loadable part is the same without. Here that work is parallel, is done once, and goes
@@ -69,6 +70,7 @@ mod merge;
 mod names;
 mod object;
 mod plan;
+mod prepare;
 mod refill;
 mod relocate;
 mod strings;
@@ -79,4 +81,5 @@ pub use error::Error;
 pub use map::{LinkMap, Listed, Statement};
 pub use object::Input;
 pub use plan::Plan;
+pub use prepare::Prepared;
 pub use refill::{Exchange, refill};

@@ -1,5 +1,7 @@
 //! The groups of merged sections: either kind of merging, behind one look-up.
 
+use std::sync::Arc;
+
 use image::{Elf, Section};
 use rayon::prelude::*;
 
@@ -7,13 +9,14 @@ use crate::entries::Entries;
 use crate::error::{Error, lossy};
 use crate::layout::{Group, Layout, Member};
 use crate::object::Object;
+use crate::prepare::Prepared;
 use crate::strings::Strings;
 
 /// A group of merged sections, placed.
 #[derive(Debug)]
 pub(crate) enum Merged<'a> {
     /// Debug strings.
-    Strings(Strings<'a>),
+    Strings(Arc<Strings<'a>>),
     /// Entries of the image, with the address of each section.
     Entries(Entries<'a>, Vec<u64>),
 }
@@ -37,14 +40,15 @@ impl Merged<'_> {
 /// The image does not hold what merging its sections gives.
 pub(crate) fn merge_all<'a>(
     layout: &mut Layout<'a>,
-    objects: &[Object<'a>],
+    prepared: &Prepared<'a>,
+    objects: &[Arc<Object<'a>>],
     image: &Elf<'_>,
 ) -> Result<Vec<Merged<'a>>, Error> {
     let merged: Vec<Merged<'a>> = layout
         .groups
         .par_iter()
         .map(|group| match group.debug {
-            Some(_) => merge_debug(group, objects),
+            Some(_) => merge_debug(group, prepared, objects),
             None => merge_image(group, objects, image),
         })
         .collect::<Result<_, _>>()?;
@@ -56,21 +60,28 @@ pub(crate) fn merge_all<'a>(
     Ok(merged)
 }
 
-fn contents<'a>(group: &Group, objects: &[Object<'a>]) -> Result<Vec<&'a [u8]>, Error> {
+fn contents<'a>(group: &Group, objects: &[Arc<Object<'a>>]) -> Result<Vec<&'a [u8]>, Error> {
     let bytes = |member: &Member| objects[member.input as usize].bytes(member.section);
     group.members.iter().map(bytes).collect()
 }
 
-fn merge_debug<'a>(group: &Group, objects: &[Object<'a>]) -> Result<Merged<'a>, Error> {
+fn merge_debug<'a>(
+    group: &Group,
+    prepared: &Prepared<'a>,
+    objects: &[Arc<Object<'a>>],
+) -> Result<Merged<'a>, Error> {
     if (group.entsize, group.align, group.strings) != (1, 1, true) {
         return Err(Error::unsupported("merged debug sections other than of byte strings"));
     }
-    Strings::merge(contents(group, objects)?).map(Merged::Strings)
+    match prepared.strings(&group.members) {
+        Some(known) => known.map(Merged::Strings),
+        None => Ok(Merged::Strings(Arc::new(Strings::merge(contents(group, objects)?)?))),
+    }
 }
 
 fn merge_image<'a>(
     group: &Group,
-    objects: &[Object<'a>],
+    objects: &[Arc<Object<'a>>],
     image: &Elf<'_>,
 ) -> Result<Merged<'a>, Error> {
     let entsize = usize::try_from(group.entsize)

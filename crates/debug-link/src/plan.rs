@@ -1,6 +1,7 @@
 //! The plan of a finished image, and its writing.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use image::Elf;
 use image::consts::SHT_REL;
@@ -16,6 +17,7 @@ use crate::layout::{DebugSection, Layout, Piece};
 use crate::map::LinkMap;
 use crate::merge::{self, Merged};
 use crate::object::{Input, Object};
+use crate::prepare::Prepared;
 use crate::relocate::{self, Chunk, Source, Stop};
 use crate::targets::{self, Target};
 
@@ -28,7 +30,7 @@ const COPY: usize = 1 << 21;
 #[derive(Debug)]
 pub struct Plan<'a> {
     image: &'a [u8],
-    objects: Vec<Object<'a>>,
+    objects: Vec<Arc<Object<'a>>>,
     layout: Layout<'a>,
     merged: Vec<Merged<'a>>,
     targets: Vec<Vec<Target>>,
@@ -76,17 +78,28 @@ impl<'a> Plan<'a> {
         map: &LinkMap<'a>,
         dialect: &Dialect,
     ) -> Result<Self, Error> {
+        Prepared::new(inputs)?.plan(&[], image, map, dialect)
+    }
+
+    /// The same with inputs of which the first are `prepared` already.
+    pub(crate) fn with(
+        prepared: &Prepared<'a>,
+        later: &[Input<'a>],
+        image: &'a [u8],
+        map: &LinkMap<'a>,
+        dialect: &Dialect,
+    ) -> Result<Self, Error> {
         let elf = Elf::parse(image)?;
         // So that an ID is never left that was computed for other bytes.
         if dialect.build_id == BuildId::None && build_id::locate(&elf)?.is_some() {
             return Err(Error::disagree("an image with a build ID that no flag asked for"));
         }
-        let objects = Object::parse_all(inputs)?;
+        let objects = prepared.objects_with(later)?;
         if let Some(other) = objects.iter().find(|object| !object.is_for(elf.header())) {
             return Err(Error::disagree(format!("{} is for another machine", other.name)));
         }
         let mut layout = Layout::new(&objects, map)?;
-        let merged = merge::merge_all(&mut layout, &objects, &elf)?;
+        let merged = merge::merge_all(&mut layout, prepared, &objects, &elf)?;
         let symbols = elf.symbols()?;
         let targets = targets::resolve(&objects, &layout, &merged, &symbols);
         let counts: Vec<u64> =
@@ -348,7 +361,7 @@ impl Task<'_, '_> {
 }
 
 /// Refuses to keep relocations that have no addends.
-fn check_kept(objects: &[Object<'_>], layout: &Layout<'_>) -> Result<(), Error> {
+fn check_kept(objects: &[Arc<Object<'_>>], layout: &Layout<'_>) -> Result<(), Error> {
     for piece in layout.debug.iter().flat_map(|debug| &debug.pieces) {
         let object = &objects[piece.input as usize];
         let relocations = object.relocations[piece.section as usize];
@@ -362,7 +375,7 @@ fn check_kept(objects: &[Object<'_>], layout: &Layout<'_>) -> Result<(), Error> 
 }
 
 /// How many relocations a debug section has.
-fn relocations(objects: &[Object<'_>], debug: &DebugSection<'_>) -> u64 {
+fn relocations(objects: &[Arc<Object<'_>>], debug: &DebugSection<'_>) -> u64 {
     let count = |piece: &Piece| {
         let object = &objects[piece.input as usize];
         match object.relocations[piece.section as usize] {

@@ -4,6 +4,8 @@
 //! what the image's symbol table says; one that is not there was hidden, and its own definition
 //! counts. An undefined weak symbol is 0, as in every static link.
 
+use std::sync::Arc;
+
 use hashbrown::HashMap;
 use image::consts::{STB_LOCAL, STB_WEAK, STT_SECTION};
 use image::{Place as Defined, Symbol};
@@ -34,7 +36,7 @@ pub(crate) enum Target {
 /// For each input the targets of its symbols, the null symbol first; nothing for inputs without
 /// debug info.
 pub(crate) fn resolve(
-    objects: &[Object<'_>],
+    objects: &[Arc<Object<'_>>],
     layout: &Layout<'_>,
     merged: &[Merged<'_>],
     image_symbols: &[Symbol<'_>],
@@ -46,7 +48,7 @@ pub(crate) fn resolve(
         .collect();
     let own = |input: usize, symbol: &Symbol<'_>| defined(symbol, &layout.places[input], merged);
     let hidden = hidden(objects, &globals, own);
-    let of_input = |(input, object): (usize, &Object<'_>)| {
+    let of_input = |(input, object): (usize, &Arc<Object<'_>>)| {
         if !has_debug_relocations(object) {
             return Vec::new();
         }
@@ -72,7 +74,7 @@ pub(crate) fn resolve(
 
 /// The definitions of symbols that the image does not show as global, the strong ones first.
 fn hidden<'a>(
-    objects: &[Object<'a>],
+    objects: &[Arc<Object<'a>>],
     globals: &HashMap<&[u8], u64>,
     own: impl Fn(usize, &Symbol<'_>) -> Target,
 ) -> HashMap<&'a [u8], Target> {

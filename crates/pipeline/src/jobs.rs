@@ -40,10 +40,21 @@ impl Jobs {
     /// # Errors
     /// The threads cannot be started.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
-        let (threads, _tokens) = self.acquire();
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-        let pool = pool.map_err(|e| Error::new(format!("cannot start {threads} threads: {e}")))?;
-        Ok(pool.install(work))
+        let (threads, tokens) = self.acquire();
+        in_pool(threads, work, tokens)
+    }
+
+    /// Runs `work` in the threads that are to spare while this process waits for another, which is one
+    /// job; `None`, and nothing is done, if there are none.
+    ///
+    /// # Errors
+    /// The threads cannot be started.
+    pub fn run_beside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<Option<T>> {
+        let (threads, tokens) = self.acquire();
+        match threads - 1 {
+            0 => Ok(None),
+            spare => in_pool(spare, work, tokens).map(Some),
+        }
     }
 
     fn acquire(&self) -> (usize, Vec<Acquired>) {
@@ -56,6 +67,17 @@ impl Jobs {
             (1..most).map_while(|_| client.try_acquire().ok().flatten()).collect();
         (1 + tokens.len(), tokens)
     }
+}
+
+/// Runs `work` in a pool of that many threads; the tokens for them are given back after it.
+fn in_pool<T: Send>(
+    threads: usize,
+    work: impl FnOnce() -> T + Send,
+    _tokens: Vec<Acquired>,
+) -> Result<T> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let pool = pool.map_err(|e| Error::new(format!("cannot start {threads} threads: {e}")))?;
+    Ok(pool.install(work))
 }
 
 /// `make -j` without a number: as many jobs as there are, and no jobserver.
@@ -82,5 +104,7 @@ mod tests {
     #[test]
     fn work_runs_with_the_given_number_of_threads() {
         assert_eq!(Jobs::Fixed(3).run(rayon::current_num_threads).unwrap(), 3);
+        assert_eq!(Jobs::Fixed(3).run_beside(rayon::current_num_threads).unwrap(), Some(2));
+        assert_eq!(Jobs::Fixed(1).run_beside(rayon::current_num_threads).unwrap(), None);
     }
 }

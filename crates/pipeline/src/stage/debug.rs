@@ -5,19 +5,17 @@
 //! byte, the linker does it after all, and the reason is said.
 
 use std::fs::File;
-use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
 use debug_link::{BuildId, Dialect, Exchange, Input, LinkMap, build_id};
-use image::{Elf, Member};
-use memmap2::Mmap;
+use image::Elf;
 
 use crate::error::{Error, Result};
 use crate::files;
 use crate::say;
 
+use super::inputs::{Object, Shared};
 use super::{Stage, link};
 
 /// What the step works on; names are relative to the object tree.
@@ -58,33 +56,11 @@ impl From<Error> for Fault {
     }
 }
 
-/// An input of the link: the name that the linker's map has for it, and its bytes.
-struct Object {
-    name: String,
-    bytes: Bytes,
-}
-
-/// A file, or a part of an archive.
-enum Bytes {
-    File(Mmap),
-    Part(Arc<Mmap>, Range<usize>),
-}
-
-impl Object {
-    fn input(&self) -> Input<'_> {
-        let data = match &self.bytes {
-            Bytes::File(map) => map,
-            Bytes::Part(archive, range) => &archive[range.clone()],
-        };
-        Input { name: &self.name, data }
-    }
-}
-
 impl Stage<'_> {
     /// Makes the kernel with debug information, through the linker if need be.
-    pub(super) fn put_debug_in(&self, step: &Debug<'_>) -> Result<()> {
+    pub(super) fn put_debug_in(&self, step: &Debug<'_>, shared: &Shared<'_>) -> Result<()> {
         let dialect = self.toolbox.lean.expect("a lean link has the linker's dialect");
-        match self.jobs.run(|| self.try_debug(step, &dialect))? {
+        match self.jobs.run(|| self.try_debug(step, shared, &dialect))? {
             Ok(()) => Ok(()),
             Err(Fault::Edge(error)) => Err(error),
             Err(Fault::Rule(reason)) => {
@@ -95,9 +71,17 @@ impl Stage<'_> {
         }
     }
 
-    fn try_debug(&self, step: &Debug<'_>, dialect: &Dialect) -> std::result::Result<(), Fault> {
-        let objects = self.objects(step)?;
-        let inputs: Vec<Input<'_>> = objects.iter().map(Object::input).collect();
+    fn try_debug(
+        &self,
+        step: &Debug<'_>,
+        shared: &Shared<'_>,
+        dialect: &Dialect,
+    ) -> std::result::Result<(), Fault> {
+        let mut objects = Vec::new();
+        for name in [step.kallsyms, step.btf].into_iter().flatten() {
+            objects.extend(self.open(name)?);
+        }
+        let made: Vec<Input<'_>> = objects.iter().map(Object::input).collect();
         let map = files::read(&self.path(step.map))?;
         let map = LinkMap::parse_gnu(&map)?;
         let linked = files::map(&self.path(step.stripped))?;
@@ -111,7 +95,7 @@ impl Stage<'_> {
             _ => None,
         };
         let kernel = refilled.as_deref().unwrap_or(&linked);
-        let plan = debug_link::Plan::new(&inputs, kernel, &map, dialect)?;
+        let plan = shared.prepared()?.plan(&made, kernel, &map, dialect)?;
         let whole = self.path(&format!("{}.whole", step.stripped));
         // The ID of a kernel that is only looked at is of no use to anybody.
         let signed = step.image != step.stripped && dialect.build_id == BuildId::Sha1;
@@ -121,43 +105,6 @@ impl Stage<'_> {
             files::remove(&whole)?;
         }
         placed
-    }
-
-    /// The objects of the link, with the names that they have in the linker's map.
-    fn objects(&self, step: &Debug<'_>) -> Result<Vec<Object>> {
-        let (call, tree) = (self.call, self.tree);
-        let (named, _) = link::kernel_objects(call, &tree.config, &tree.features);
-        let mut objects = Vec::new();
-        for name in named.into_iter().chain([step.kallsyms, step.btf].into_iter().flatten()) {
-            let path = self.path(name);
-            let map = files::map(&path)?;
-            let members = image::members(&map).map_err(|error| Error::file(&path, error))?;
-            let Some(members) = members else {
-                objects.push(Object { name: name.to_owned(), bytes: Bytes::File(map) });
-                continue;
-            };
-            let archive = Arc::new(map);
-            for Member { name: member, range } in members {
-                objects.push(match range {
-                    Some(range) => Object {
-                        name: format!("{name}({member})"),
-                        bytes: Bytes::Part(archive.clone(), range),
-                    },
-                    None => self.thin_member(name, &member)?,
-                });
-            }
-        }
-        Ok(objects)
-    }
-
-    /// A member of a thin archive: a file, whose name the archive has from its own directory.
-    fn thin_member(&self, archive: &str, member: &str) -> Result<Object> {
-        let beside = Path::new(archive).parent().unwrap_or(Path::new(""));
-        let path: PathBuf = self.path(&beside.join(member).to_string_lossy());
-        // The linker prints what stands in the archive, seen from where it runs.
-        let name = path.strip_prefix(&self.call.dir).unwrap_or(&path);
-        let name = name.to_string_lossy().into_owned();
-        Ok(Object { name, bytes: Bytes::File(files::map(&path)?) })
     }
 }
 

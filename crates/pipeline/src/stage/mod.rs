@@ -8,6 +8,7 @@
 mod btf;
 mod compare;
 mod debug;
+mod inputs;
 mod kernel;
 mod link;
 mod native;
@@ -29,6 +30,8 @@ use crate::say;
 use crate::timeline::{Timeline, Timing};
 use crate::toolbox::Toolbox;
 use crate::tree::Tree;
+
+use inputs::Shared;
 
 /// Name of the kernel until it is finished.
 pub const UNFINISHED: &str = ".tmp_vmlinux.unfinished";
@@ -90,6 +93,22 @@ impl<'a> Stage<'a> {
         self.update_tracepoints()?;
         self.check_inputs().map_err(|error| error.in_step(&last_link))?;
 
+        let lean = self.schedule() == Schedule::Lean;
+        let objects = if lean { self.own_objects() } else { Ok(Vec::new()) };
+        let objects = objects.map_err(|error| error.in_step(&last_link))?;
+        let (shared, jobs) = (inputs::Shared::new(&objects), self.jobs);
+        std::thread::scope(|scope| {
+            if lean {
+                shared.begin(scope, jobs);
+            }
+            self.follow(&shared)
+        })?;
+        // Sizes stable, addresses final, tables filled: this is the kernel.
+        self.publish().map_err(|error| error.in_step(last_link))
+    }
+
+    /// Does the steps of the plan.
+    fn follow(&mut self, shared: &Shared<'_>) -> Result<()> {
         let extra = !self.call.var("KALLSYMS_EXTRA_PASS").is_empty();
         let mut plan = self.plan(if extra { Passes::Three } else { Passes::Two });
         for at in 0.. {
@@ -102,15 +121,17 @@ impl<'a> Stage<'a> {
                 plan = self.plan(Passes::Three);
             }
             let Some(step) = plan.steps.get(at) else { break };
-            self.step(step)?;
+            self.step(step, shared)?;
         }
-        // Sizes stable, addresses final, tables filled: this is the kernel.
-        self.publish().map_err(|error| error.in_step(last_link))
+        Ok(())
     }
 
     fn plan(&self, passes: Passes) -> Plan {
-        let schedule = self.options.schedule.unwrap_or(self.tree.features.schedule);
-        Plan::new(&self.needs, schedule, &self.toolbox.engines, passes)
+        Plan::new(&self.needs, self.schedule(), &self.toolbox.engines, passes)
+    }
+
+    fn schedule(&self) -> Schedule {
+        self.options.schedule.unwrap_or(self.tree.features.schedule)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -122,19 +143,19 @@ impl<'a> Stage<'a> {
         if image == self.needs.output { UNFINISHED } else { image }
     }
 
-    fn step(&mut self, step: &Step) -> Result<()> {
+    fn step(&mut self, step: &Step, shared: &Shared<'_>) -> Result<()> {
         process::check_interrupt()?;
         let name = format!("{} {}", step.verb(), step.output());
         if !matches!(step.action, Action::Compare { .. }) {
             say::line(step.line()).map_err(|error| error.in_step(&name))?;
         }
         let start = Instant::now();
-        let result = self.execute(step).map_err(|error| error.in_step(name));
+        let result = self.execute(step, shared).map_err(|error| error.in_step(name));
         self.timeline.push(step.verb(), step.output(), step.engine_name(), start);
         result
     }
 
-    fn execute(&self, step: &Step) -> Result<()> {
+    fn execute(&self, step: &Step, shared: &Shared<'_>) -> Result<()> {
         use Engine::{Kernel, Native};
         let result = match (&step.action, step.engine) {
             (Action::Ld { image, kallsyms, btf, strip_debug, map, relocations }, _) => {
@@ -147,8 +168,8 @@ impl<'a> Stage<'a> {
                     ..self.link_of(image)
                 })
             }
-            (Action::Debug { image, stripped, map, kallsyms, exchange, btf }, _) => self
-                .put_debug_in(&debug::Debug {
+            (Action::Debug { image, stripped, map, kallsyms, exchange, btf }, _) => {
+                let step = debug::Debug {
                     image: self.working_name(image),
                     name: image,
                     stripped,
@@ -156,7 +177,9 @@ impl<'a> Stage<'a> {
                     kallsyms: kallsyms.as_deref(),
                     exchange: exchange.as_deref(),
                     btf: btf.as_deref(),
-                }),
+                };
+                self.put_debug_in(&step, shared)
+            }
             (Action::Ksyms { map, output, empty }, engine) => {
                 if *empty {
                     files::write(&self.path(map), b"")?;

@@ -1,0 +1,110 @@
+//! What can be done before there is an image: decoding the inputs and merging their debug strings.
+//!
+//! Why: neither depends on where the linker puts anything, and merging takes most of the time of a
+//! plan. So it is done while the linker is at work, and once for all images that are linked from the
+//! same inputs.
+//!
+//! Which sections are merged into one is said by the linker script, through the map. Here those of one
+//! name are taken together, input by input, as every kernel's script has it; where the map says
+//! otherwise, a plan merges them again.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use image::consts::{SHF_MERGE, SHF_STRINGS};
+use rayon::prelude::*;
+
+use crate::dialect::Dialect;
+use crate::error::Error;
+use crate::layout::{Member, is_merged};
+use crate::map::LinkMap;
+use crate::object::{Input, Object, is_debug};
+use crate::plan::Plan;
+use crate::strings::Strings;
+
+/// The first inputs of a link, ready for any number of plans.
+#[derive(Debug)]
+pub struct Prepared<'a> {
+    objects: Vec<Arc<Object<'a>>>,
+    strings: Vec<Known<'a>>,
+}
+
+/// The merged strings of some sections.
+#[derive(Debug)]
+struct Known<'a> {
+    /// Input and section, in the linker's order.
+    members: Vec<(u32, u32)>,
+    merged: Result<Arc<Strings<'a>>, Error>,
+}
+
+impl<'a> Prepared<'a> {
+    /// Decodes `inputs`, which are in the linker's order, and merges their debug strings, with as
+    /// many threads as the current pool of rayon has.
+    ///
+    /// # Errors
+    /// An input that cannot be followed exactly; see [`Error`].
+    pub fn new(inputs: &[Input<'a>]) -> Result<Self, Error> {
+        let objects: Vec<_> = Object::parse_all(inputs)?.into_iter().map(Arc::new).collect();
+        let merge = |members: Vec<(u32, u32)>| -> Known<'a> {
+            let contents =
+                members.iter().map(|&(input, section)| objects[input as usize].bytes(section));
+            let contents = contents.collect::<Result<_, _>>();
+            let merged = contents.and_then(Strings::merge).map(Arc::new);
+            Known { members, merged }
+        };
+        let strings = string_sections(&objects).into_par_iter().map(merge).collect();
+        Ok(Prepared { objects, strings })
+    }
+
+    /// Plans an image, as [`Plan::new`] does, of these inputs and those that follow them in the
+    /// linker's order.
+    ///
+    /// # Errors
+    /// Anything that cannot be followed exactly; see [`Error`].
+    pub fn plan(
+        &self,
+        later: &[Input<'a>],
+        image: &'a [u8],
+        map: &LinkMap<'a>,
+        dialect: &Dialect,
+    ) -> Result<Plan<'a>, Error> {
+        Plan::with(self, later, image, map, dialect)
+    }
+
+    /// These inputs, decoded, and those that follow them.
+    pub(crate) fn objects_with(&self, later: &[Input<'a>]) -> Result<Vec<Arc<Object<'a>>>, Error> {
+        let later = Object::parse_all(later)?;
+        Ok(self.objects.iter().cloned().chain(later.into_iter().map(Arc::new)).collect())
+    }
+
+    /// The merged strings of just these sections, if they have been merged.
+    pub(crate) fn strings(&self, members: &[Member]) -> Option<Result<Arc<Strings<'a>>, Error>> {
+        let same = |known: &&Known<'_>| {
+            let members = members.iter().map(|member| (member.input, member.section));
+            members.eq(known.members.iter().copied())
+        };
+        self.strings.iter().find(same).map(|known| known.merged.clone())
+    }
+}
+
+/// The sections of byte strings among the debug sections, by their names.
+fn string_sections(objects: &[Arc<Object<'_>>]) -> Vec<Vec<(u32, u32)>> {
+    let mut by_name: HashMap<&[u8], usize> = HashMap::new();
+    let mut groups: Vec<Vec<(u32, u32)>> = Vec::new();
+    for (input, object) in objects.iter().enumerate() {
+        for (index, section) in object.elf.sections().iter().enumerate() {
+            let flags = SHF_MERGE.0 | SHF_STRINGS.0;
+            let bytes = (section.entsize, section.align.max(1)) == (1, 1);
+            // An empty one takes part, but says nothing of how it would be merged.
+            let merged = section.size == 0 || is_merged(object, index);
+            if is_debug(section) && section.flags & flags == flags && bytes && merged {
+                let group = *by_name.entry(section.name).or_insert_with(|| {
+                    groups.push(Vec::new());
+                    groups.len() - 1
+                });
+                groups[group].push((input as u32, index as u32));
+            }
+        }
+    }
+    groups
+}

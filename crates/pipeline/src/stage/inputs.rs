@@ -1,0 +1,121 @@
+//! The kernel's own objects, as the lean schedule reads them: opened once, made ready once.
+//!
+//! What debug information is made of does not depend on any link, so it is made ready while the linker works on the
+//! first one, by the threads that are to spare. Whoever needs it first waits for that, or does it.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::thread::Scope;
+
+use debug_link::{Input, Prepared};
+use image::Member;
+use memmap2::Mmap;
+
+use crate::error::{Error, Result};
+use crate::files;
+use crate::jobs::Jobs;
+
+use super::{Stage, link};
+
+/// An input of the link: the name that the linker's map has for it, and its bytes.
+#[derive(Debug)]
+pub(super) struct Object {
+    name: String,
+    bytes: Bytes,
+}
+
+/// A file, or a part of an archive.
+#[derive(Debug)]
+enum Bytes {
+    File(Mmap),
+    Part(Arc<Mmap>, Range<usize>),
+}
+
+impl Object {
+    pub(super) fn input(&self) -> Input<'_> {
+        let data = match &self.bytes {
+            Bytes::File(map) => map,
+            Bytes::Part(archive, range) => &archive[range.clone()],
+        };
+        Input { name: &self.name, data }
+    }
+}
+
+/// The objects that all links take, and what is made of them once.
+#[derive(Debug)]
+pub(super) struct Shared<'o> {
+    objects: &'o [Object],
+    prepared: OnceLock<std::result::Result<Prepared<'o>, debug_link::Error>>,
+}
+
+impl<'o> Shared<'o> {
+    pub(super) fn new(objects: &'o [Object]) -> Self {
+        Shared { objects, prepared: OnceLock::new() }
+    }
+
+    /// The inputs, made ready for debug information.
+    ///
+    /// # Errors
+    /// A rule that is not followed, each time it is asked for.
+    pub(super) fn prepared(&self) -> std::result::Result<&Prepared<'o>, debug_link::Error> {
+        let prepare = || {
+            let inputs: Vec<Input<'o>> = self.objects.iter().map(Object::input).collect();
+            Prepared::new(&inputs)
+        };
+        self.prepared.get_or_init(prepare).as_ref().map_err(Clone::clone)
+    }
+
+    /// Begins in the background, if there are threads to spare.
+    pub(super) fn begin<'scope>(
+        &'scope self,
+        scope: &'scope Scope<'scope, '_>,
+        jobs: &'scope Jobs,
+    ) {
+        scope.spawn(|| {
+            // Whatever goes wrong is met again by the step that needs it.
+            let _ = jobs.run_beside(|| self.prepared().is_ok());
+        });
+    }
+}
+
+impl Stage<'_> {
+    /// The kernel's own objects in the order of the link, with the names that they have in the linker's map.
+    pub(super) fn own_objects(&self) -> Result<Vec<Object>> {
+        let (named, _) = link::kernel_objects(self.call, &self.tree.config, &self.tree.features);
+        let mut objects = Vec::new();
+        for name in named {
+            objects.extend(self.open(name)?);
+        }
+        Ok(objects)
+    }
+
+    /// An object, or all objects of an archive.
+    pub(super) fn open(&self, name: &str) -> Result<Vec<Object>> {
+        let path = self.path(name);
+        let map = files::map(&path)?;
+        let members = image::members(&map).map_err(|error| Error::file(&path, error))?;
+        let Some(members) = members else {
+            return Ok(vec![Object { name: name.to_owned(), bytes: Bytes::File(map) }]);
+        };
+        let archive = Arc::new(map);
+        let object = |Member { name: member, range }| match range {
+            Some(range) => Ok(Object {
+                name: format!("{name}({member})"),
+                bytes: Bytes::Part(archive.clone(), range),
+            }),
+            None => self.thin_member(name, &member),
+        };
+        members.into_iter().map(object).collect()
+    }
+
+    /// A member of a thin archive: a file, whose name the archive has from its own directory.
+    fn thin_member(&self, archive: &str, member: &str) -> Result<Object> {
+        let beside = Path::new(archive).parent().unwrap_or(Path::new(""));
+        let path: PathBuf = self.path(&beside.join(member).to_string_lossy());
+        // The linker prints what stands in the archive, seen from where it runs.
+        let name = path.strip_prefix(&self.call.dir).unwrap_or(&path);
+        let name = name.to_string_lossy().into_owned();
+        Ok(Object { name, bytes: Bytes::File(files::map(&path)?) })
+    }
+}
