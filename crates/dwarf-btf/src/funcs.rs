@@ -47,8 +47,8 @@ impl<'s, 't> Group<'s, 't> {
 }
 
 /// What the work on functions and variables needs from the walk and from the image.
-pub(crate) struct Context<'c, 's, 't> {
-    pub group: Group<'s, 't>,
+pub(crate) struct Context<'c, 's, 't, 'w> {
+    pub group: Group<'w, 't>,
     pub dies: &'c Dies,
     pub offsets: &'c Offsets,
     pub strings: &'c Strings<'s>,
@@ -76,7 +76,11 @@ struct Working {
 }
 
 /// Fills [`Cu::funcs`].
-pub(crate) fn functions(context: &Context<'_, '_, '_>, names: &mut Names, cu: &mut Cu) -> Read<()> {
+pub(crate) fn functions(
+    context: &Context<'_, '_, '_, '_>,
+    names: &mut Names,
+    cu: &mut Cu,
+) -> Read<()> {
     let dies = context.dies;
     let function_names = function_names(dies, context.strings)?;
     let considered = |index: usize| {
@@ -195,7 +199,7 @@ fn find(dies: &Dies, offset: u32) -> Option<usize> {
     dies.funcs.binary_search_by_key(&offset, |die| die.offset).ok()
 }
 
-fn return_type(context: &Context<'_, '_, '_>, die: &FuncDie) -> LocalId {
+fn return_type(context: &Context<'_, '_, '_, '_>, die: &FuncDie) -> LocalId {
     let ty = context.offsets.id(context.dies, die.ty);
     if ty != 0 || !die.has_origin {
         return ty;
@@ -206,7 +210,7 @@ fn return_type(context: &Context<'_, '_, '_>, die: &FuncDie) -> LocalId {
 }
 
 fn working(
-    context: &Context<'_, '_, '_>,
+    context: &Context<'_, '_, '_, '_>,
     names: &mut Names,
     offset: u32,
     index: u32,
@@ -275,7 +279,7 @@ fn byte_size(cu: &Cu, ty: LocalId, address_size: u8) -> u64 {
 ///
 /// Returns whether the two stand at different places of their lists.
 fn inherit(
-    context: &Context<'_, '_, '_>,
+    context: &Context<'_, '_, '_, '_>,
     names: &mut Names,
     by_offset: &HashMap<u32, u32, FixedState>,
     params: &mut [Working],
@@ -318,7 +322,12 @@ fn signature_changed(dies: &Dies, die: &FuncDie) -> bool {
     find(dies, die.origin).is_some_and(|index| dies.funcs[index].nocall)
 }
 
-fn analyze(context: &Context<'_, '_, '_>, cu: &Cu, params: &mut [Working], facts: &mut FuncFacts) {
+fn analyze(
+    context: &Context<'_, '_, '_, '_>,
+    cu: &Cu,
+    params: &mut [Working],
+    facts: &mut FuncFacts,
+) {
     let address_size = context.group.units.first().map_or(8, |unit| unit.header.sizes.address);
     let word = u64::from(address_size);
     let registers = context.registers;
@@ -381,7 +390,7 @@ fn clang_parameter(
 
 /// Marks the functions that take a packed structure behind their register parameters.
 fn uncertain_locations(
-    context: &Context<'_, '_, '_>,
+    context: &Context<'_, '_, '_, '_>,
     cu: &Cu,
     params: &[Working],
     spans: &[std::ops::Range<usize>],
@@ -402,7 +411,7 @@ fn uncertain_locations(
 }
 
 /// `DW_AT_alignment` of a type, 0 where it has none.
-fn alignment(context: &Context<'_, '_, '_>, ty: LocalId) -> u64 {
+fn alignment(context: &Context<'_, '_, '_, '_>, ty: LocalId) -> u64 {
     let dies = context.dies;
     let index = (ty as usize).checked_sub(1).and_then(|index| dies.order.get(index));
     let Some(die) = index.and_then(|&index| dies.types.get(index as usize)) else { return 0 };
@@ -432,7 +441,11 @@ fn is_struct(cu: &Cu, ty: LocalId) -> bool {
 }
 
 /// Fills [`Cu::vars`].
-pub(crate) fn variables(context: &Context<'_, '_, '_>, names: &mut Names, cu: &mut Cu) -> Read<()> {
+pub(crate) fn variables(
+    context: &Context<'_, '_, '_, '_>,
+    names: &mut Names,
+    cu: &mut Cu,
+) -> Read<()> {
     let Some(section) = context.symbols.percpu_section else { return Ok(()) };
     for die in &context.dies.vars {
         let Some(offset) = die.address.checked_sub(section.address) else { continue };
@@ -451,7 +464,7 @@ pub(crate) fn variables(context: &Context<'_, '_, '_>, names: &mut Names, cu: &m
 }
 
 fn variable(
-    context: &Context<'_, '_, '_>,
+    context: &Context<'_, '_, '_, '_>,
     names: &mut Names,
     die: VarDie,
     offset: u64,
@@ -518,7 +531,7 @@ fn variable(
 
 /// Adds the `btf_decl_tag`s of the variable whose entry is at `offset`.
 fn variable_tags(
-    context: &Context<'_, '_, '_>,
+    context: &Context<'_, '_, '_, '_>,
     names: &mut Names,
     offset: u32,
     cu: &mut Cu,

@@ -45,6 +45,7 @@ mod relocate;
 mod resolve;
 mod saved;
 mod sections;
+mod source;
 mod stream;
 mod strings;
 mod symbols;
@@ -60,6 +61,7 @@ pub use explain::{Description, Function, Reason};
 pub use flags::{FlagError, Flags, supported_features};
 use options::Rules;
 pub use options::{Language, Options, PaholeVersion};
+pub use source::{DebugSource, Unreadable};
 
 /// What was made.
 #[derive(Debug, Clone, Default)]
@@ -89,10 +91,29 @@ pub struct Report {
 /// # Errors
 /// No debug information, or debug information that is not sound or not supported.
 pub fn encode<'d>(elf: &image::Elf<'d>, options: &Options<'d>) -> Result<Encoded, Error> {
+    encode_dwarf(elf, &sections::Dwarf::load(elf)?, options)
+}
+
+/// The same of debug information that stands elsewhere; the image has the symbols.
+///
+/// # Errors
+/// As those of [`encode`], and sections that cannot be had.
+pub fn encode_from<'d>(
+    elf: &image::Elf<'d>,
+    source: &'d dyn DebugSource,
+    options: &Options<'d>,
+) -> Result<Encoded, Error> {
+    encode_dwarf(elf, &sections::Dwarf::of_source(elf, source, &Rules::new(options))?, options)
+}
+
+fn encode_dwarf<'d>(
+    elf: &image::Elf<'d>,
+    dwarf: &sections::Dwarf<'d>,
+    options: &Options<'d>,
+) -> Result<Encoded, Error> {
     let rules = Rules::new(options);
-    let dwarf = sections::Dwarf::load(elf)?;
     let arena = strings::Arena::new();
-    let mut reader = units::Reader::new(elf, dwarf.sections(), &arena, rules)?;
+    let mut reader = units::Reader::new(elf, dwarf, &arena, rules)?;
     reader.release = options.release.zip(dwarf.info_offset);
     if !options.exact_dedup && options.base.is_none() {
         loop {

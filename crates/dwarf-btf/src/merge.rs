@@ -35,6 +35,7 @@ use crate::cursor::{Fault, Read};
 use crate::digest::{Digest, each_reference, is_leaf, is_named_composite};
 use crate::known::Known;
 use crate::pool::{Contents, Met, Offered, Place, Pool, PoolId, SHARDS, parts, pool_id};
+use crate::source::Window;
 use crate::strings::FirstUse;
 use crate::twins::{self, Apart, Twins, Witness};
 use crate::unit::{Batch, Header};
@@ -105,6 +106,8 @@ struct Local {
     digest: Digest,
     twins: Twins,
     known: Known,
+    /// Where units are put that have to be made.
+    buffer: Vec<u8>,
     /// Types to look up, and the same by the pool's parts.
     list: Vec<LocalId>,
     sorted: Vec<LocalId>,
@@ -190,19 +193,31 @@ impl Gathering<'_, '_> {
 
     /// Reads units up to the first that fails.
     fn batch(&self, batch: &Batch, local: &mut Local) -> Vec<Result<Option<Kept>, Failed>> {
+        let mut buffer = std::mem::take(&mut local.buffer);
+        let window = match self.reader.window(&batch.headers, &mut buffer) {
+            Ok(window) => window,
+            Err(error) => return vec![Err(Failed::Error(error))],
+        };
         let mut all = Vec::with_capacity(batch.headers.len());
         for (unit, &header) in (batch.first..).zip(&batch.headers) {
-            all.push(self.one(unit as u32, header, local));
+            all.push(self.one(unit as u32, header, window, local));
             if all.last().is_some_and(Result::is_err) {
                 break;
             }
         }
         self.reader.release(&batch.headers);
+        local.buffer = buffer;
         all
     }
 
-    fn one(&self, unit: u32, header: Header, local: &mut Local) -> Result<Option<Kept>, Failed> {
-        let read = self.reader.read(header, &mut local.scratch, &mut local.cu);
+    fn one(
+        &self,
+        unit: u32,
+        header: Header,
+        window: Window<'_>,
+        local: &mut Local,
+    ) -> Result<Option<Kept>, Failed> {
+        let read = self.reader.read(header, window, &mut local.scratch, &mut local.cu);
         match read.map_err(Failed::Error)? {
             Found::Unit => {}
             Found::LeftOut => return Ok(None),
@@ -210,7 +225,9 @@ impl Gathering<'_, '_> {
         }
         self.add(unit, local).map(Some).map_err(|trouble| match trouble {
             Trouble::Doubt(doubt) => Failed::Doubt(doubt),
-            Trouble::Fault(fault) => Failed::Error(Error::in_unit(header.start, fault)),
+            Trouble::Fault(fault) => {
+                Failed::Error(Error::in_unit(header.start, window.fault(fault)))
+            }
         })
     }
 

@@ -32,16 +32,18 @@ pub(crate) fn encode<'s>(
     let mut all = All::new(reader, &base, machine);
     let mut merged = reader.merged;
     let (mut headers, _) = reader.headers(1);
+    let mut buffer = Vec::new();
     while !merged {
         let batch = headers.batch(BATCH).map_err(at_header)?.headers;
         if batch.is_empty() {
             break;
         }
+        let window = reader.window(&batch, &mut buffer)?;
         let read: Vec<Result<(Found, Cu), Error>> = batch
             .par_iter()
             .map_init(Scratch::default, |scratch, &header| {
                 let mut cu = Cu::default();
-                Ok((reader.read(header, scratch, &mut cu)?, cu))
+                Ok((reader.read(header, window, scratch, &mut cu)?, cu))
             })
             .collect();
         reader.release(&batch);

@@ -11,7 +11,7 @@
 //! the numbers, only on whether they are equal ([`FirstUse`] keeps where each string is met first).
 
 use std::hash::{BuildHasher, Hasher};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use hashbrown::HashTable;
@@ -44,28 +44,61 @@ struct Shard<'s> {
     codes: Vec<Code>,
 }
 
-/// Copies of short names, so that the pages of `.debug_info` that they stand in need not be kept.
+/// A list for many threads that grows without moving what is in it: chunks of which each is as long as all
+/// before it, the first of `1 << BITS` places.
+#[derive(Debug)]
+struct Chunks<T, const BITS: u32> {
+    chunks: Vec<OnceLock<Box<[T]>>>,
+}
+
+impl<T, const BITS: u32> Chunks<T, BITS> {
+    fn new() -> Self {
+        let mut chunks = Vec::new();
+        chunks.resize_with((32 - BITS + 1) as usize, OnceLock::new);
+        Chunks { chunks }
+    }
+
+    /// The first index of a chunk.
+    fn start_of(chunk: usize) -> u32 {
+        if chunk == 0 { 0 } else { 1 << (chunk as u32 - 1 + BITS) }
+    }
+
+    /// The place `index`; `make` fills the places of a chunk when the first of them is asked for.
+    #[inline]
+    fn at(&self, index: u32, make: impl Fn() -> T) -> &T {
+        let chunk = ((index | ((1 << BITS) - 1)).ilog2() + 1 - BITS) as usize;
+        let start = Self::start_of(chunk);
+        let places = self.chunks[chunk].get_or_init(|| {
+            let len = start.max(1 << BITS);
+            (0..len).map(|_| make()).collect()
+        });
+        &places[(index - start) as usize]
+    }
+
+    /// All places that there are, with their indexes.
+    fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
+        let chunks = self.chunks.iter().enumerate();
+        chunks.flat_map(|(chunk, places)| {
+            (Self::start_of(chunk)..).zip(places.get().map_or(&[][..], |places| places))
+        })
+    }
+}
+
+/// Copies of names that do not stand in `.debug_str`, so that the bytes of `.debug_info` need not be kept.
 #[derive(Debug)]
 pub(crate) struct Arena {
-    texts: Vec<OnceLock<Box<[u8]>>>,
-    next: AtomicUsize,
+    texts: Chunks<OnceLock<Box<[u8]>>, 14>,
+    next: AtomicU32,
 }
 
 impl Arena {
-    /// More short names than this stay where they are.
-    const LEN: usize = 1 << 14;
-
     pub fn new() -> Self {
-        let mut texts = Vec::new();
-        texts.resize_with(Self::LEN, OnceLock::new);
-        Arena { texts, next: AtomicUsize::new(0) }
+        Arena { texts: Chunks::new(), next: AtomicU32::new(0) }
     }
 
-    fn keep<'s>(&'s self, text: &'s [u8]) -> &'s [u8] {
-        match self.texts.get(self.next.fetch_add(1, Ordering::Relaxed)) {
-            Some(slot) => slot.get_or_init(|| text.into()),
-            None => text,
-        }
+    fn keep(&self, text: &[u8]) -> &[u8] {
+        let place = self.next.fetch_add(1, Ordering::Relaxed);
+        self.texts.at(place, OnceLock::new).get_or_init(|| text.into())
     }
 }
 
@@ -149,15 +182,15 @@ impl<'s> Strings<'s> {
 
     /// The number of these bytes.
     pub fn intern(&self, bytes: &'s [u8]) -> StrId {
-        self.intern_with(bytes, |bytes| bytes)
+        self.intern_with(bytes, || bytes)
     }
 
     /// The number of bytes that are to be copied.
-    fn intern_copy(&self, bytes: &'s [u8]) -> StrId {
-        self.intern_with(bytes, |bytes| self.arena.keep(bytes))
+    fn intern_copy(&self, bytes: &[u8]) -> StrId {
+        self.intern_with(bytes, || self.arena.keep(bytes))
     }
 
-    fn intern_with(&self, bytes: &'s [u8], keep: impl Fn(&'s [u8]) -> &'s [u8]) -> StrId {
+    fn intern_with(&self, bytes: &[u8], keep: impl Fn() -> &'s [u8]) -> StrId {
         if bytes.is_empty() {
             return 0;
         }
@@ -171,7 +204,7 @@ impl<'s> Strings<'s> {
             return number(at, index);
         }
         let at = strings.len() as u32;
-        strings.push(keep(bytes));
+        strings.push(keep());
         codes.push(0);
         table.insert_unique(spread(half), (half, at), |&(half, _)| spread(half));
         number(at, index)
@@ -243,40 +276,20 @@ fn number(at: u32, shard: usize) -> StrId {
 
 /// Where each string is met first, as a position of the stream of types that pahole would have written
 /// before deduplication.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct FirstUse {
-    chunks: Vec<OnceLock<Box<[AtomicU64]>>>,
+    positions: Chunks<AtomicU64, 16>,
 }
-
-/// The first chunk has this many bits of numbers, and each further one as many as all before it.
-const CHUNK_BITS: u32 = 16;
 
 impl FirstUse {
     pub fn new() -> Self {
-        let mut chunks = Vec::new();
-        chunks.resize_with((32 - CHUNK_BITS + 1) as usize, OnceLock::new);
-        FirstUse { chunks }
-    }
-
-    fn chunk_of(id: StrId) -> usize {
-        ((id | ((1 << CHUNK_BITS) - 1)).ilog2() + 1 - CHUNK_BITS) as usize
-    }
-
-    /// The first number of a chunk.
-    fn start_of(chunk: usize) -> StrId {
-        if chunk == 0 { 0 } else { 1 << (chunk as u32 - 1 + CHUNK_BITS) }
+        FirstUse { positions: Chunks::new() }
     }
 
     /// Notes that the string is used at that position.
     #[inline]
     pub fn note(&self, id: StrId, position: u64) {
-        let index = Self::chunk_of(id);
-        let start = Self::start_of(index);
-        let chunk = self.chunks[index].get_or_init(|| {
-            let len = start.max(1 << CHUNK_BITS);
-            (0..len).map(|_| AtomicU64::new(u64::MAX)).collect()
-        });
-        let first = &chunk[(id - start) as usize];
+        let first = self.positions.at(id, || AtomicU64::new(u64::MAX));
         if position < first.load(Ordering::Relaxed) {
             first.fetch_min(position, Ordering::Relaxed);
         }
@@ -284,16 +297,9 @@ impl FirstUse {
 
     /// The strings in the order of their first use.
     pub fn order(&self) -> Vec<StrId> {
-        let mut order = Vec::new();
-        for (index, chunk) in self.chunks.iter().enumerate() {
-            let used = chunk.get().map_or(&[][..], |chunk| chunk);
-            for (id, first) in (Self::start_of(index)..).zip(used) {
-                let first = first.load(Ordering::Relaxed);
-                if first != u64::MAX {
-                    order.push((first, id));
-                }
-            }
-        }
+        let positions = self.positions.iter();
+        let positions = positions.map(|(id, first)| (first.load(Ordering::Relaxed), id));
+        let mut order: Vec<_> = positions.filter(|&(first, _)| first != u64::MAX).collect();
         order.par_sort_unstable();
         order.into_iter().map(|(_, id)| id).collect()
     }
@@ -315,10 +321,10 @@ impl Names {
 
     /// The code of the name in a slot's value; 0 where there is none.
     #[inline]
-    pub fn code<'s>(
+    pub fn code(
         &mut self,
-        strings: &Strings<'s>,
-        unit: &Unit<'s, '_>,
+        strings: &Strings<'_>,
+        unit: &Unit<'_, '_>,
         values: &Values,
         slot: crate::abbrev::Slot,
     ) -> Read<Code> {
@@ -337,10 +343,10 @@ impl Names {
 
     /// The number of the name in a slot's value; 0 where there is none.
     #[inline]
-    pub fn name<'s>(
+    pub fn name(
         &mut self,
-        strings: &Strings<'s>,
-        unit: &Unit<'s, '_>,
+        strings: &Strings<'_>,
+        unit: &Unit<'_, '_>,
         values: &Values,
         slot: crate::abbrev::Slot,
     ) -> Read<StrId> {
@@ -352,12 +358,7 @@ impl Names {
         }
     }
 
-    fn inline<'s>(
-        &mut self,
-        strings: &Strings<'s>,
-        unit: &Unit<'s, '_>,
-        offset: usize,
-    ) -> Read<StrId> {
+    fn inline(&mut self, strings: &Strings<'_>, unit: &Unit<'_, '_>, offset: usize) -> Read<StrId> {
         let bytes = unit.cursor(offset).cstr()?;
         if bytes.len() > 4 {
             return Ok(strings.intern_copy(bytes));
@@ -373,12 +374,12 @@ impl Names {
 }
 
 #[cold]
-fn indirect<'s>(strings: &Strings<'s>, unit: &Unit<'s, '_>, form: Form, value: u64) -> Read<StrId> {
+fn indirect(strings: &Strings<'_>, unit: &Unit<'_, '_>, form: Form, value: u64) -> Read<StrId> {
     let far = Fault { offset: unit.header.start, cause: "a name behind its string section" };
     let at = usize::try_from(value).map_err(|_| far)?;
     match form {
         Form::LineStrp => {
-            Ok(strings.intern(Cursor::new(unit.dwarf.line_strings, at, false).cstr()?))
+            Ok(strings.intern_copy(Cursor::new(unit.dwarf.line_strings, at, false).cstr()?))
         }
         Form::StrIndex => {
             let size = unit.header.sizes.offset;

@@ -6,10 +6,13 @@ mod functions;
 mod types;
 mod variables;
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use btf::Btf;
 use image::Elf;
 
-use crate::{Encoded, Error, Options, PaholeVersion, Reason};
+use crate::{DebugSource, Encoded, Error, Options, PaholeVersion, Reason, Unreadable};
 use die::File;
 
 /// As kernels ask for it, of this pahole.
@@ -19,11 +22,67 @@ fn options(pahole: PaholeVersion) -> Options<'static> {
 
 fn try_encode(file: &File, options: &Options<'_>) -> Result<Encoded, Error> {
     let bytes = file.write();
-    let encoded = crate::encode(&Elf::parse(&bytes)?, options)?;
+    let elf = Elf::parse(&bytes)?;
+    let encoded = crate::encode(&elf, options);
     let exact = Options { exact_dedup: true, ..options.clone() };
-    let again = crate::encode(&Elf::parse(&bytes)?, &exact)?;
+    let source = Elsewhere(&elf);
+    let flags = elf.section(".debug_info").map_or(0, |(_, section)| section.flags);
+    let plain = flags & image::consts::SHF_COMPRESSED.0 == 0;
+    let ways = [(options, "by parts"), (&exact, "by parts, as libbpf deduplicates")];
+    for (options, how) in ways.into_iter().filter(|_| plain) {
+        let blob = |encoded: Encoded| encoded.btf;
+        let elsewhere = crate::encode_from(&elf, &source, options).map(blob);
+        assert_eq!(elsewhere, encoded.clone().map(blob), "{how}");
+    }
+    let encoded = encoded?;
+    let again = crate::encode(&elf, &exact)?;
     assert_eq!(encoded.btf, again.btf, "both ways of deduplicating");
     Ok(encoded)
+}
+
+/// The debug sections of a file, given by parts.
+struct Elsewhere<'e, 'd>(&'e Elf<'d>);
+
+impl DebugSource for Elsewhere<'_, '_> {
+    fn info_len(&self) -> usize {
+        self.section(".debug_info").unwrap().len()
+    }
+
+    fn info(&self, range: Range<usize>, out: &mut [u8]) -> Result<(), Unreadable> {
+        out.copy_from_slice(&self.section(".debug_info")?[range]);
+        Ok(())
+    }
+
+    fn section(&self, name: &str) -> Result<Cow<'_, [u8]>, Unreadable> {
+        let bytes = self.0.section(name).map_or(Ok(&[][..]), |(_, section)| self.0.bytes(section));
+        Ok(Cow::Borrowed(bytes.unwrap()))
+    }
+}
+
+/// Bytes that cannot be had are an error, wherever they are.
+#[test]
+fn what_the_source_cannot_give() {
+    struct Broken<'e, 'd>(Elsewhere<'e, 'd>, &'static str);
+    impl DebugSource for Broken<'_, '_> {
+        fn info_len(&self) -> usize {
+            self.0.info_len()
+        }
+
+        fn info(&self, range: Range<usize>, out: &mut [u8]) -> Result<(), Unreadable> {
+            if self.1 == ".debug_info" { Err(Unreadable) } else { self.0.info(range, out) }
+        }
+
+        fn section(&self, name: &str) -> Result<Cow<'_, [u8]>, Unreadable> {
+            if self.1 == name { Err(Unreadable) } else { self.0.section(name) }
+        }
+    }
+    let bytes = File::new(vec![die::int()]).write();
+    let elf = Elf::parse(&bytes).unwrap();
+    for name in [".debug_info", ".debug_abbrev", ".debug_str", ".debug_loclists"] {
+        let source = Broken(Elsewhere(&elf), name);
+        let error = crate::encode_from(&elf, &source, &options(PaholeVersion::V1_32)).unwrap_err();
+        assert_eq!(error.to_string(), format!("{name}+0x0: the bytes cannot be had"));
+    }
 }
 
 /// The types, a line each with its members, as bpftool shows them.

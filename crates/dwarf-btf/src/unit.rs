@@ -6,6 +6,10 @@ use crate::abbrev::{Abbrev, Op, SLOTS, Slot, Table};
 use crate::cursor::{Cursor, Fault, Read};
 use crate::form::{Form, Sizes};
 use crate::sections::Sections;
+use crate::source::{Info, Window};
+
+/// No header is longer, in bytes.
+const LONGEST: usize = 24;
 
 /// A unit's header.
 #[derive(Debug, Clone, Copy)]
@@ -24,12 +28,13 @@ pub(crate) struct Header {
 
 /// The unit headers of `.debug_info`, in their order, read when they are asked for: so the pages of a
 /// mapped file come in with the units, and are not gone through before.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Headers<'d> {
-    info: &'d [u8],
+    info: Info<'d>,
     big: bool,
     pos: usize,
     next: usize,
+    buffer: Vec<u8>,
 }
 
 /// Units that stand one behind the other.
@@ -41,8 +46,8 @@ pub(crate) struct Batch {
 }
 
 impl<'d> Headers<'d> {
-    pub fn new(info: &'d [u8], big: bool) -> Self {
-        Headers { info, big, pos: 0, next: 0 }
+    pub fn new(info: Info<'d>, big: bool) -> Self {
+        Headers { info, big, pos: 0, next: 0, buffer: Vec::new() }
     }
 
     /// The next units that make up at least `size` bytes; none at the end. A header that cannot be read
@@ -51,7 +56,7 @@ impl<'d> Headers<'d> {
         let mut batch = Batch { first: self.next, headers: Vec::new() };
         let start = self.pos;
         while self.pos < self.info.len() && (batch.headers.is_empty() || self.pos - start < size) {
-            let header = match header(self.info, self.pos, self.big) {
+            let header = match self.header() {
                 Ok(header) => header,
                 Err(fault) if batch.headers.is_empty() => return Err(fault),
                 Err(_) => break,
@@ -62,10 +67,33 @@ impl<'d> Headers<'d> {
         }
         Ok(batch)
     }
+
+    /// The next header.
+    fn header(&mut self) -> Read<Header> {
+        let len = self.info.len();
+        let bytes = self.pos..len.min(self.pos + LONGEST);
+        let window = self.info.window(bytes, &mut self.buffer)?;
+        let read = header(window.bytes, self.pos - window.start, len - window.start, self.big);
+        read.map(|header| header.moved(window.start)).map_err(|fault| window.fault(fault))
+    }
 }
 
-fn header(info: &[u8], start: usize, big: bool) -> Read<Header> {
-    let mut cursor = Cursor::new(info, start, big);
+impl Header {
+    /// The header as it is with `by` bytes more before it.
+    fn moved(self, by: usize) -> Self {
+        Header { start: self.start + by, root: self.root + by, end: self.end + by, ..self }
+    }
+
+    /// The header as it is with offsets counted from the beginning of `window`, in which its unit lies.
+    pub fn within(self, window: Window<'_>) -> Self {
+        let by = window.start;
+        Header { start: self.start - by, root: self.root - by, end: self.end - by, ..self }
+    }
+}
+
+/// Reads the header at `start`; the section ends at `all`, which may be behind the bytes.
+fn header(bytes: &[u8], start: usize, all: usize, big: bool) -> Read<Header> {
+    let mut cursor = Cursor::new(bytes, start, big);
     let mut len = u64::from(cursor.u32()?);
     let offset_size = if len == 0xffff_ffff {
         len = cursor.u64()?;
@@ -74,7 +102,7 @@ fn header(info: &[u8], start: usize, big: bool) -> Read<Header> {
         4
     };
     let end = usize::try_from(len).ok().and_then(|len| cursor.pos.checked_add(len));
-    let end = end.filter(|&end| end <= info.len());
+    let end = end.filter(|&end| end <= all);
     let end = end.ok_or(Fault { offset: start, cause: "the unit ends behind its section" })?;
     let version = cursor.u16()?;
     let (mut refused, address, abbrev);
@@ -230,9 +258,9 @@ impl<'s, 't> Unit<'s, 't> {
                 cursor.cstr()?;
                 start
             }
-            Form::Uint | Form::SectionRef | Form::ListOffset | Form::Addr | Form::LineStrp => {
-                cursor.uint(size)?
-            }
+            // A reference to what is not in memory leads nowhere.
+            Form::SectionRef => cursor.uint(size)?.wrapping_sub(self.dwarf.info_start as u64),
+            Form::Uint | Form::ListOffset | Form::Addr | Form::LineStrp => cursor.uint(size)?,
             Form::Uleb | Form::ListIndex => cursor.uleb()?,
             Form::Sleb => cursor.sleb()? as u64,
             Form::UnitRefUleb => self.header.start as u64 + cursor.uleb()?,

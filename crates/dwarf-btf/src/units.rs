@@ -9,7 +9,8 @@ use crate::form::Form;
 use crate::funcs::{self, Context, Group};
 use crate::location::Registers;
 use crate::resolve::{self, Offsets};
-use crate::sections::Sections;
+use crate::sections::{Dwarf, Sections};
+use crate::source::{Info, Window};
 use crate::strings::{Arena, Names, StrId, Strings};
 use crate::symbols::Symbols;
 use crate::unit::{Header, Headers, Unit, Values};
@@ -19,6 +20,7 @@ use crate::{Error, Rules};
 /// All that reading needs and that does not change.
 pub(crate) struct Reader<'s> {
     pub sections: Sections<'s>,
+    info: Info<'s>,
     pub strings: Strings<'s>,
     pub symbols: Symbols<'s>,
     pub rules: Rules,
@@ -48,10 +50,11 @@ pub(crate) struct Scratch {
 impl<'s> Reader<'s> {
     pub fn new(
         elf: &Elf<'s>,
-        sections: Sections<'s>,
+        dwarf: &'s Dwarf<'_>,
         arena: &'s Arena,
         rules: Rules,
     ) -> Result<Self, Error> {
+        let sections = dwarf.sections();
         let (strings, all) =
             rayon::join(|| Strings::new(sections.strings, arena), || elf.symbols());
         let int = strings.intern(b"int");
@@ -60,6 +63,7 @@ impl<'s> Reader<'s> {
         let registers = Registers::of(elf.header().machine);
         let mut reader = Reader {
             sections,
+            info: dwarf.info(),
             strings,
             symbols,
             rules,
@@ -80,12 +84,11 @@ impl<'s> Reader<'s> {
     /// no so many that one of the threads ends long before the others.
     pub fn headers(&self, threads: usize) -> (Headers<'s>, usize) {
         const MOST: usize = 1 << 19;
-        let info = self.sections.info;
-        (Headers::new(info, self.sections.big), (info.len() / (threads * 32)).min(MOST))
+        (Headers::new(self.info, self.sections.big), (self.info.len() / (threads * 32)).min(MOST))
     }
 
     fn all_headers(&self) -> Result<Vec<Header>, Error> {
-        let mut headers = Headers::new(self.sections.info, self.sections.big);
+        let mut headers = Headers::new(self.info, self.sections.big);
         let all = headers.batch(usize::MAX).map_err(at_header)?.headers;
         // What could not be read is an error now.
         headers.batch(1).map_err(at_header)?;
@@ -99,11 +102,31 @@ impl<'s> Reader<'s> {
         }
     }
 
-    /// Reads one unit.
-    pub fn read(&self, header: Header, scratch: &mut Scratch, cu: &mut Cu) -> Result<Found, Error> {
+    /// The bytes of units that stand one behind the other, in `buffer` if they have to be made.
+    pub fn window<'w>(
+        &'w self,
+        units: &[Header],
+        buffer: &'w mut Vec<u8>,
+    ) -> Result<Window<'w>, Error> {
+        let [start, end] = match units {
+            [first, .., last] => [first.start, last.end],
+            [only] => [only.start, only.end],
+            [] => [0, 0],
+        };
+        self.info.window(start..end, buffer).map_err(|fault| Error::in_unit(start, fault))
+    }
+
+    /// Reads one unit, which lies in the window.
+    pub fn read(
+        &self,
+        header: Header,
+        window: Window<'_>,
+        scratch: &mut Scratch,
+        cu: &mut Cu,
+    ) -> Result<Found, Error> {
         cu.clear();
         scratch.dies.clear();
-        let in_unit = |fault| Error::in_unit(header.start, fault);
+        let in_unit = |fault| Error::in_unit(header.start, window.fault(fault));
         let mut table = std::mem::take(&mut scratch.table);
         if let Err(error) = self.load_table(header, &mut table) {
             scratch.table = table;
@@ -113,7 +136,7 @@ impl<'s> Reader<'s> {
             if table.ref_addr && self.may_refer_across {
                 return Ok(Found::Across);
             }
-            let mut unit = self.unit(header, &table);
+            let mut unit = self.unit(header, window, &table);
             let names = scratch.names.get_or_insert_with(Names::new);
             let root = self.root(&mut unit, names)?;
             let Some(root) = root else { return Ok(Found::LeftOut) };
@@ -121,7 +144,8 @@ impl<'s> Reader<'s> {
             cu.name = root.name;
             self.walk(&unit, root, names, &mut scratch.dies)?;
             let group = Group { units: std::slice::from_ref(&unit) };
-            scratch.offsets.build(&scratch.dies, header.start, header.end);
+            let Header { start, end, .. } = unit.header;
+            scratch.offsets.build(&scratch.dies, start, end);
             self.fill(group, clang, &scratch.dies, &scratch.offsets, names, cu)?;
             Ok(Found::Unit)
         })();
@@ -140,11 +164,13 @@ impl<'s> Reader<'s> {
             self.load_table(*header, &mut table)?;
             scratch.tables.push(table);
         }
+        let mut buffer = Vec::new();
+        let window = self.window(&headers, &mut buffer)?;
         let names = scratch.names.get_or_insert_with(Names::new);
         let mut units = Vec::new();
         let mut clang = false;
         for (header, table) in headers.iter().zip(&scratch.tables) {
-            let mut unit = self.unit(*header, table);
+            let mut unit = self.unit(*header, window, table);
             let in_unit = |fault| Error::in_unit(header.start, fault);
             if let Some(root) = self.root(&mut unit, names).map_err(in_unit)? {
                 clang |= root.clang;
@@ -152,7 +178,7 @@ impl<'s> Reader<'s> {
             }
             units.push(unit);
         }
-        scratch.offsets.build(&scratch.dies, 0, self.sections.info.len());
+        scratch.offsets.build(&scratch.dies, 0, self.info.len());
         let group = Group { units: &units };
         self.fill(group, clang, &scratch.dies, &scratch.offsets, names, cu)
             .map_err(|fault| Error::in_unit(0, fault))
@@ -168,12 +194,17 @@ impl<'s> Reader<'s> {
         read.map_err(|fault| Error::of_unit(".debug_abbrev", header.start, fault))
     }
 
-    fn unit<'t>(&self, header: Header, table: &'t Table) -> Unit<'s, 't> {
+    fn unit<'w, 't>(
+        &'w self,
+        header: Header,
+        window: Window<'w>,
+        table: &'t Table,
+    ) -> Unit<'w, 't> {
         // Bases behind the section's header are the default where a unit does not say.
         let list_header = if header.sizes.offset == 8 { 20 } else { 12 };
         Unit {
-            dwarf: self.sections,
-            header,
+            dwarf: Sections { info: window.bytes, info_start: window.start, ..self.sections },
+            header: header.within(window),
             table,
             str_offsets_base: u64::from(header.sizes.offset) * 2,
             addr_base: 8,
@@ -182,7 +213,7 @@ impl<'s> Reader<'s> {
     }
 
     /// Reads the unit's first entry; `None` if the unit is left out.
-    fn root(&self, unit: &mut Unit<'s, '_>, names: &mut Names) -> Read<Option<Root>> {
+    fn root(&self, unit: &mut Unit<'_, '_>, names: &mut Names) -> Read<Option<Root>> {
         let mut cursor = unit.cursor(unit.header.root);
         let offset = cursor.pos;
         let code = cursor.uleb()?;
@@ -225,7 +256,7 @@ impl<'s> Reader<'s> {
 
     fn walk(
         &self,
-        unit: &Unit<'s, '_>,
+        unit: &Unit<'_, '_>,
         root: Root,
         names: &mut Names,
         dies: &mut Dies,
@@ -243,7 +274,7 @@ impl<'s> Reader<'s> {
 
     fn fill(
         &self,
-        group: Group<'s, '_>,
+        group: Group<'_, '_>,
         clang: bool,
         dies: &Dies,
         offsets: &Offsets,

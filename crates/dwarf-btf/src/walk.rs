@@ -46,9 +46,9 @@ pub(crate) struct Wanted {
 }
 
 /// One walk.
-pub(crate) struct Walk<'a, 's> {
+pub(crate) struct Walk<'a, 's, 'n> {
     pub unit: &'a Unit<'s, 'a>,
-    pub strings: &'a Strings<'s>,
+    pub strings: &'a Strings<'n>,
     pub names: &'a mut Names,
     pub dies: &'a mut Dies,
     pub wanted: Wanted,
@@ -58,10 +58,10 @@ pub(crate) struct Walk<'a, 's> {
     depth: u32,
 }
 
-impl<'a, 's> Walk<'a, 's> {
+impl<'a, 's, 'n> Walk<'a, 's, 'n> {
     pub fn new(
         unit: &'a Unit<'s, 'a>,
-        strings: &'a Strings<'s>,
+        strings: &'a Strings<'n>,
         names: &'a mut Names,
         dies: &'a mut Dies,
         wanted: Wanted,

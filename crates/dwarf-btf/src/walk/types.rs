@@ -13,7 +13,7 @@ use crate::cursor::{Cursor, Fault, Read};
 /// More dimensions of an array are not looked at.
 const MAX_DIMENSIONS: usize = 64;
 
-impl<'s> Walk<'_, 's> {
+impl<'s> Walk<'_, 's, '_> {
     pub(super) fn modifier(
         &mut self,
         offset: u32,
