@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 
-use debug_link::{Dialect, Error, Input, LinkMap, Plan, build_id};
+use debug_link::{Dialect, Error, Input, LinkMap, Making, Plan, build_id};
 use peer_tests::link::{Recorded, assert_same_bytes, scratch};
 use peer_tests::run;
 use serde_json::Value;
@@ -110,13 +110,17 @@ fn assert_comes_out(name: &str, kernel: &Kernel) {
         .unwrap_or_else(|e| panic!("{name}: {e}"));
     // Part by part, as a file is written: padding stays what it was.
     let made = Mutex::new(vec![0; plan.len() as usize]);
-    plan.make(|at, part| {
+    let making = Making { gnu_build_id: true, release: None };
+    plan.make(&making, |at, part| {
         made.lock().expect("no part panics")[at as usize..][..part.len()].copy_from_slice(part);
         Ok::<(), Error>(())
     })
     .unwrap_or_else(|e| panic!("{name}: {e}"));
-    let mut made = made.into_inner().expect("no part panics");
-    build_id::set_gnu_sha1(&mut made).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let made = made.into_inner().expect("no part panics");
+    // The ID of the finished file, read once more, is the one that was computed on the way.
+    let mut again = made.clone();
+    build_id::set_gnu_sha1(&mut again).unwrap_or_else(|e| panic!("{name}: {e}"));
+    assert!(again == made, "{name}: the build ID of the finished file is another");
     fs::write(path("made"), &made).expect("a scratch directory is writable");
     assert_same_bytes(&path("made"), &path("whole"), name);
 }

@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 
-use debug_link::{BuildId, Dialect, Error, Input, LinkMap, Plan, Prepared, build_id};
+use debug_link::{BuildId, Dialect, Error, Input, LinkMap, Making, Plan, Prepared};
 use peer_tests::link::assert_same_bytes;
 use peer_tests::run;
 use tempfile::TempDir;
@@ -19,6 +20,18 @@ const MACRO: &str = "
 .endif
 .endm
 ";
+
+/// The image that is planned, with its build ID.
+fn made(plan: &Plan<'_>) -> Result<Vec<u8>, Error> {
+    let made = Mutex::new(vec![0; plan.len() as usize]);
+    let making = Making { gnu_build_id: true, release: None };
+    plan.make(&making, |at, part| {
+        let mut made = made.lock().expect("no part panics");
+        made[at as usize..][..part.len()].copy_from_slice(part);
+        Ok::<(), Error>(())
+    })?;
+    Ok(made.into_inner().expect("no part panics"))
+}
 
 /// References to code, to data that is discarded, to nothing, to literals, to strings and within debug info.
 const FIRST: &str = "
@@ -164,10 +177,7 @@ impl Small {
         let map = LinkMap::parse_gnu(&map)?;
         let dialect = Dialect { build_id: BuildId::Sha1 };
         let plan = Prepared::new(first)?.plan(later, &stripped, &map, &dialect)?;
-        let mut made = vec![0xaa; plan.len() as usize];
-        plan.write(&mut made)?;
-        build_id::set_gnu_sha1(&mut made)?;
-        Ok(made)
+        made(&plan)
     }
 
     fn assert_same(&self, words: &[&str]) {
@@ -246,9 +256,7 @@ fn what_is_broken_never_panics() {
         let dialect = Dialect { build_id: BuildId::Sha1 };
         let plan = Plan::new(&inputs, image, &LinkMap::parse_gnu(map)?, &dialect)?;
         if plan.len() < 1 << 20 {
-            let mut made = vec![0; plan.len() as usize];
-            plan.write(&mut made)?;
-            build_id::set_gnu_sha1(&mut made)?;
+            made(&plan)?;
         }
         Ok(())
     };

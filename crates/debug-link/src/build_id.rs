@@ -9,8 +9,11 @@
 //! The linker hashes what it writes. A kernel's tables are sorted after that: the ID is to be set
 //! before.
 //!
-//! Cost: the hash runs through the whole file in one sequence; SHA-1 with the processor's
-//! instructions does 1 to 2 GB/s.
+//! Cost: the hash runs through all of it in one sequence; SHA-1 with the processor's instructions
+//! does 1.8 GB/s, so 0.5 s for a kernel of 900 MB. [`crate::Plan::make`] hashes what it makes while
+//! other threads make the next parts.
+
+use std::borrow::Cow;
 
 use image::consts::{SHT_NOBITS, SHT_NOTE, SHT_STRTAB, SHT_SYMTAB};
 use image::{Class, Elf, Endianness};
@@ -76,40 +79,98 @@ pub fn gnu_sha1(file: &[u8]) -> Result<[u8; 20], Error> {
     let image = Elf::parse(file)?;
     let note = sha1_note(&image)?;
     let fields = Fields::of(image.header());
+    let headers = (0..image.sections().len() as u32).map(|index| {
+        let at = image.section_header_offset(index).unwrap_or(0) as usize;
+        file.get(at..at.saturating_add(fields.section_header())).unwrap_or(&[])
+    });
+    let header = file.get(..fields.file_header()).unwrap_or(&[]);
     let mut hash = Sha1::new();
-    hash_headers(file, fields, image.class(), &mut hash)?;
-    for (index, section) in image.sections().iter().enumerate() {
-        let at = image.section_header_offset(index as u32).unwrap_or(0) as usize;
-        let header = file.get(at..at + fields.section_header()).unwrap_or(&[]);
-        let mut header = header.to_vec();
-        fields.set_section(&mut header, SectionField::Offset, 0)?;
-        hash.update(&header);
-        let tables = [SHT_NOBITS.0, SHT_SYMTAB.0, SHT_STRTAB.0];
-        if tables.contains(&section.sh_type) {
-            continue;
-        }
-        let contents = image.bytes(section)?;
-        let start = section.offset as usize;
-        // PARITY: debug_link.rs, every kernel: the note's header and name count as zeros as well.
-        if start <= note.start && note.end <= start + contents.len() {
-            hash.update(&contents[..note.start - start]);
-            hash.update(vec![0; note.end - note.start]);
-            hash.update(&contents[note.end - start..]);
-        } else {
-            hash.update(contents);
+    for covered in coverage(fields, header, program_headers(file)?, headers)? {
+        match covered {
+            Covered::Bytes(bytes) => hash.update(bytes),
+            Covered::Section(index) => {
+                let section = &image.sections()[index];
+                let pieces = note.cleared(section.offset as usize, image.bytes(section)?);
+                pieces.iter().for_each(|piece| hash.update(piece));
+            }
         }
     }
     Ok(hash.finalize().into())
 }
 
 /// The note of a build ID that is a SHA-1.
-fn sha1_note(image: &Elf<'_>) -> Result<Note, Error> {
+pub(crate) fn sha1_note(image: &Elf<'_>) -> Result<Note, Error> {
     let note = locate(image)?.filter(|note| note.end - note.id == 20);
     note.ok_or_else(|| Error::unsupported("an image without a build ID of 20 bytes"))
 }
 
-/// The file header and the program headers.
-fn hash_headers(file: &[u8], fields: Fields, class: Class, hash: &mut Sha1) -> Result<(), Error> {
+/// Something that a build ID covers.
+#[derive(Debug)]
+pub(crate) enum Covered<'h> {
+    /// These bytes.
+    Bytes(Cow<'h, [u8]>),
+    /// The contents of the section of this index, less the note of the build ID.
+    Section(usize),
+}
+
+/// What the build ID of a file with these headers covers, in order.
+///
+/// # Errors
+/// Headers that are too short.
+pub(crate) fn coverage<'h>(
+    fields: Fields,
+    file_header: &[u8],
+    program_headers: &'h [u8],
+    section_headers: impl Iterator<Item = &'h [u8]>,
+) -> Result<Vec<Covered<'h>>, Error> {
+    let mut file_header = file_header.to_vec();
+    fields.set_file(&mut file_header, FileField::SectionHeaders, 0)?;
+    fields.set_file(&mut file_header, FileField::ProgramHeaders, 0)?;
+    let mut covered =
+        vec![Covered::Bytes(file_header.into()), Covered::Bytes(program_headers.into())];
+    let tables = [SHT_NOBITS.0, SHT_SYMTAB.0, SHT_STRTAB.0];
+    for (index, header) in section_headers.enumerate() {
+        let mut header = header.to_vec();
+        fields.set_section(&mut header, SectionField::Offset, 0)?;
+        let contents = fields.section_type(&header).is_some_and(|kind| !tables.contains(&kind));
+        covered.push(Covered::Bytes(header.into()));
+        if contents {
+            covered.push(Covered::Section(index));
+        }
+    }
+    Ok(covered)
+}
+
+impl Note {
+    /// The pieces of a section's contents at `start` of the file, with zeros in place of the note.
+    // PARITY: debug_link.rs, every kernel: the note's header and name count as zeros as well.
+    pub(crate) fn cleared<'c>(&self, start: usize, contents: &'c [u8]) -> Vec<Cow<'c, [u8]>> {
+        let within = |offset: usize| offset.checked_sub(start).filter(|&at| at <= contents.len());
+        match (within(self.start), within(self.end)) {
+            (Some(from), Some(to)) => {
+                let zeros = vec![0; to - from];
+                vec![contents[..from].into(), zeros.into(), contents[to..].into()]
+            }
+            _ => vec![contents.into()],
+        }
+    }
+}
+
+/// Puts `count` zeros into a hash.
+pub(crate) fn hash_zeros(hash: &mut Sha1, mut count: u64) {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    while count > 0 {
+        let now = count.min(ZEROS.len() as u64);
+        hash.update(&ZEROS[..now as usize]);
+        count -= now;
+    }
+}
+
+/// The program headers of a file.
+///
+/// # Errors
+/// A file that is no image, or headers outside of it.
+pub(crate) fn program_headers(file: &[u8]) -> Result<&[u8], Error> {
     let image = Elf::parse(file)?;
     let little = image.endian() == Endianness::Little;
     let number = |at: usize, size: usize| {
@@ -117,18 +178,13 @@ fn hash_headers(file: &[u8], fields: Fields, class: Class, hash: &mut Sha1) -> R
         let fold = |value: u64, byte: &u8| value << 8 | u64::from(*byte);
         if little { bytes.iter().rev().fold(0, fold) } else { bytes.iter().fold(0, fold) }
     };
-    let (table, count, size) = match class {
+    let (table, count, size) = match image.class() {
         Class::Elf64 => (number(32, 8), number(56, 2), 56),
         Class::Elf32 => (number(28, 4), number(44, 2), 32),
     };
-    let mut header = file.get(..fields.file_header()).unwrap_or(&[]).to_vec();
-    fields.set_file(&mut header, FileField::SectionHeaders, 0)?;
-    fields.set_file(&mut header, FileField::ProgramHeaders, 0)?;
-    hash.update(&header);
     let end = table.checked_add(count * size).filter(|&end| end <= file.len() as u64);
     let end = end.ok_or_else(|| Error::disagree("program headers outside the file"))?;
-    hash.update(&file[table as usize..end as usize]);
-    Ok(())
+    Ok(&file[table as usize..end as usize])
 }
 
 /// Computes the build ID of a file that is as GNU ld wrote it, and puts it in its place.

@@ -45,14 +45,6 @@ pub enum Error {
         /// What is wrong with it.
         cause: String,
     },
-    /// The buffer for the output has the wrong size.
-    #[error("the output has {len} bytes and the buffer {buffer}")]
-    Buffer {
-        /// Size of the output in bytes.
-        len: u64,
-        /// Size of the buffer in bytes.
-        buffer: usize,
-    },
 }
 
 impl Error {

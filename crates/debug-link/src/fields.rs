@@ -120,6 +120,12 @@ impl Fields {
         self.put(header, at, size, value)
     }
 
+    /// The type of a section (`sh_type`), from its header.
+    pub(crate) fn section_type(self, header: &[u8]) -> Option<u32> {
+        let bytes = header.get(4..)?.first_chunk()?;
+        Some(if self.little { u32::from_le_bytes(*bytes) } else { u32::from_be_bytes(*bytes) })
+    }
+
     /// The section of a symbol (`st_shndx`).
     pub(crate) fn symbol_section(self, symbol: &[u8]) -> Option<u16> {
         let at = if self.wide == 8 { 6 } else { 14 };

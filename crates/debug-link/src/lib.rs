@@ -1,15 +1,15 @@
 //! The debug sections of a kernel, linked into an image that was linked without them.
 //!
 //! What: [`Plan::new`] takes the linker's input objects, the image that it wrote with
-//! `--strip-debug` and the map of that link (`-Map`); [`Plan::write`] writes the file that the
+//! `--strip-debug` and the map of that link (`-Map`); [`Plan::make`] makes the file that the
 //! linker would have written with debug info, byte for byte: the debug sections with relocations
-//! applied and strings merged, the symbol table, the names, the headers. [`build_id::set_gnu_sha1`]
-//! then computes the build ID by the linker's own rule. [`Prepared`] is the part of it that can be
-//! done before the link.
+//! applied and strings merged, the symbol table, the names, the headers, and the build ID by the
+//! linker's own rule ([`build_id`]). [`Prepared`] is the part of it that can be done before the
+//! link.
 //!
 //! Why: a link with debug info reads, relocates and merges hundreds of megabytes on one thread, and
 //! the loadable part is the same without. Here that work is parallel, is done once, and goes
-//! straight into the caller's buffer, which may be a map of the output file.
+//! part by part straight into the output file.
 //!
 //! # What is known of GNU ld 2.40
 //!
@@ -64,11 +64,14 @@ mod error;
 mod fields;
 mod frame;
 mod how;
+mod in_order;
 mod layout;
+mod make;
 mod map;
 mod merge;
 mod names;
 mod object;
+mod part;
 mod plan;
 mod prepare;
 mod refill;
@@ -78,6 +81,7 @@ mod targets;
 
 pub use dialect::{BuildId, Dialect};
 pub use error::Error;
+pub use make::{Making, Release};
 pub use map::{LinkMap, Listed, Statement};
 pub use object::Input;
 pub use plan::Plan;

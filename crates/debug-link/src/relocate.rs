@@ -152,7 +152,7 @@ macro_rules! with_records {
     }};
 }
 
-impl Source<'_, '_> {
+impl<'a> Source<'_, 'a> {
     /// Cuts the section into chunks with about as much work each.
     ///
     /// # Errors
@@ -162,6 +162,16 @@ impl Source<'_, '_> {
             return Ok(plain_chunks(self.bytes.len()));
         }
         with_records!(self, chunks)
+    }
+
+    /// The bytes of a chunk's relocations in the input; nothing where there are none.
+    pub(crate) fn records(&self, chunk: &Chunk) -> &'a [u8] {
+        let index = self.object.relocations[self.section as usize];
+        let size = self.object.elf.sections()[index as usize].entsize as usize;
+        let range = chunk.relocations.start.saturating_mul(size)
+            ..chunk.relocations.end.saturating_mul(size);
+        let bytes = if index == 0 { &[] } else { self.object.bytes(index).unwrap_or(&[]) };
+        bytes.get(range).unwrap_or(&[])
     }
 
     /// Writes one chunk to `out`, which has its size.

@@ -8,14 +8,13 @@ use std::fs::File;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
-use debug_link::{BuildId, Dialect, Exchange, Input, LinkMap, build_id};
-use image::Elf;
+use debug_link::{BuildId, Dialect, Exchange, Input, LinkMap, Making};
 
 use crate::error::{Error, Result};
 use crate::files;
 use crate::say;
 
-use super::inputs::{Object, Shared};
+use super::inputs::{Object, Pages, Shared};
 use super::{Stage, link};
 
 /// What the step works on; names are relative to the object tree.
@@ -99,7 +98,7 @@ impl Stage<'_> {
         let whole = self.path(&format!("{}.whole", step.stripped));
         // The ID of a kernel that is only looked at is of no use to anybody.
         let signed = step.image != step.stripped && dialect.build_id == BuildId::Sha1;
-        let written = write_whole(&plan, &whole, signed);
+        let written = write_whole(&plan, &whole, signed, &shared.pages());
         let placed = written.and_then(|()| Ok(files::rename(&whole, &self.path(step.image))?));
         if placed.is_err() {
             files::remove(&whole)?;
@@ -108,26 +107,21 @@ impl Stage<'_> {
     }
 }
 
-/// Writes the kernel; its build ID, computed as the linker does it, only if it is to be `signed`.
+/// Writes the kernel; its build ID, computed as the linker does it, only if it is to be `signed`. The pages of what has
+/// been read are given back.
 fn write_whole(
     plan: &debug_link::Plan<'_>,
     path: &Path,
     signed: bool,
+    pages: &Pages<'_>,
 ) -> std::result::Result<(), Fault> {
     let failed = |error: std::io::Error| Fault::Edge(Error::file(path, files::reason(&error)));
     let mut options = File::options();
     // An image can be run, as far as the linker knows.
-    options.read(true).write(true).create(true).truncate(true).mode(0o777);
+    options.write(true).create(true).truncate(true).mode(0o777);
     let file = options.open(path).map_err(failed)?;
     file.set_len(plan.len()).map_err(failed)?;
-    plan.make(|at, part| file.write_all_at(part, at).map_err(failed))?;
-    if signed {
-        let map = files::map_open(&file).map_err(failed)?;
-        let elf = Elf::parse(&map).map_err(debug_link::Error::from)?;
-        let id = build_id::gnu_sha1(&map)?;
-        if let Some(note) = build_id::locate(&elf)? {
-            file.write_all_at(&id, note.id as u64).map_err(failed)?;
-        }
-    }
-    Ok(())
+    let release = |read: &[u8]| pages.forget(read);
+    let making = Making { gnu_build_id: signed, release: Some(&release) };
+    plan.make(&making, |at, part| file.write_all_at(part, at).map_err(failed))
 }

@@ -40,6 +40,39 @@ impl Object {
         };
         Input { name: &self.name, data }
     }
+
+    fn map(&self) -> &Mmap {
+        match &self.bytes {
+            Bytes::File(map) => map,
+            Bytes::Part(archive, _) => archive,
+        }
+    }
+}
+
+/// The maps of objects, to give pages back that are not read any more.
+#[derive(Debug)]
+pub(super) struct Pages<'o> {
+    /// In the order of their addresses.
+    maps: Vec<&'o Mmap>,
+}
+
+impl<'o> Pages<'o> {
+    pub(super) fn new(objects: &'o [Object]) -> Self {
+        let mut maps: Vec<&Mmap> = objects.iter().map(Object::map).collect();
+        maps.sort_unstable_by_key(|map| map.as_ptr());
+        maps.dedup_by_key(|map| map.as_ptr());
+        Pages { maps }
+    }
+
+    /// Gives the pages of a part of a map back; of anything else, nothing.
+    pub(super) fn forget(&self, part: &[u8]) {
+        let behind = self.maps.partition_point(|map| map.as_ptr() <= part.as_ptr());
+        let Some(map) = behind.checked_sub(1).map(|index| self.maps[index]) else { return };
+        let start = part.as_ptr().addr() - map.as_ptr().addr();
+        if start + part.len() <= map.len() {
+            files::forget(map, start as u64..(start + part.len()) as u64);
+        }
+    }
 }
 
 /// The objects that all links take, and what is made of them once.
@@ -52,6 +85,11 @@ pub(super) struct Shared<'o> {
 impl<'o> Shared<'o> {
     pub(super) fn new(objects: &'o [Object]) -> Self {
         Shared { objects, prepared: OnceLock::new() }
+    }
+
+    /// The maps of the objects.
+    pub(super) fn pages(&self) -> Pages<'o> {
+        Pages::new(self.objects)
     }
 
     /// The inputs, made ready for debug information.

@@ -1,0 +1,205 @@
+//! The making of the image that a [`Plan`] describes.
+
+use std::borrow::Cow;
+
+use image::Elf;
+use sha1::{Digest, Sha1};
+
+use crate::build_id::{self, Covered, Note};
+use crate::error::Error;
+use crate::fields::Fields;
+use crate::frame::Origin;
+use crate::in_order::in_order;
+use crate::part::{InputSection, Part};
+use crate::plan::Plan;
+use crate::relocate::Stop;
+
+/// Told which bytes of an input have been read, as a slice of them.
+pub type Release<'m> = dyn Fn(&[u8]) + Sync + 'm;
+
+/// How an image is made.
+#[derive(Clone, Copy, Default)]
+pub struct Making<'m> {
+    /// Compute the build ID by GNU ld's rule ([`build_id`]) and put it into its place.
+    pub gnu_build_id: bool,
+    /// Called for what has been read, so that a caller that has mapped the inputs can give the pages
+    /// back. Relocations that are kept are read a second time, and so may be the ends of any slice.
+    pub release: Option<&'m Release<'m>>,
+}
+
+impl std::fmt::Debug for Making<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Making").field("gnu_build_id", &self.gnu_build_id).finish_non_exhaustive()
+    }
+}
+
+/// A step of the work, in the order of what the build ID covers.
+#[derive(Debug)]
+enum Item<'p, 'a> {
+    /// A part of the output.
+    Part { part: Part<'p, 'a>, covered: bool },
+    /// Covered by the build ID; a part of the output that is made elsewhere, or none.
+    Covered(Cow<'p, [u8]>),
+    /// This many zeros, which the build ID covers.
+    Zeros(u64),
+}
+
+/// Why parts were not made to the end.
+enum Halt<E> {
+    /// The relocations of a section are not in order.
+    Unordered(InputSection),
+    Failed(E),
+}
+
+impl<'a> Plan<'a> {
+    /// Makes the image part by part, with as many threads as the current pool of rayon has.
+    ///
+    /// `sink` gets the offset of each part in the file, in bytes, and the part, which is at most
+    /// some 100 KiB to a few MiB and still in the processor's cache. It is called from several
+    /// threads at a time, for parts in no fixed order that do not overlap. What it does not get, a
+    /// few bytes of padding, is zero: let it fill a new file of [`Plan::len`] bytes. Writing parts
+    /// so costs the kernel far less than the pages of a map. Some may come twice, if relocations of
+    /// an input are out of order; the later one is right.
+    ///
+    /// Without [`Making::gnu_build_id`] the build ID is still that of the image without debug info.
+    ///
+    /// # Errors
+    /// What `sink` returns, or a relocation that cannot be applied; some parts have been made then.
+    /// An image without a build ID, if one is to be computed.
+    pub fn make<E>(
+        &self,
+        how: &Making<'_>,
+        sink: impl Fn(u64, &[u8]) -> Result<(), E> + Sync,
+    ) -> Result<(), E>
+    where
+        E: From<Error> + Send,
+    {
+        let note = match how.gnu_build_id {
+            true => Some(build_id::sha1_note(&Elf::parse(self.image).map_err(Error::from)?)?),
+            false => None,
+        };
+        let mut whole = Vec::new();
+        loop {
+            match self.attempt(how, note, &whole, &sink) {
+                Ok(id) => return note.map_or(Ok(()), |note| sink(note.id as u64, &id)),
+                Err(Halt::Failed(error)) => return Err(error),
+                // A section that is one part has no relocations in another part.
+                Err(Halt::Unordered(section)) => whole.push(section),
+            }
+        }
+    }
+
+    /// Makes all parts, the sections `whole` in one part each; returns the hash of what the build
+    /// ID covers, if there is to be one.
+    fn attempt<E>(
+        &self,
+        how: &Making<'_>,
+        note: Option<Note>,
+        whole: &[InputSection],
+        sink: &(impl Fn(u64, &[u8]) -> Result<(), E> + Sync),
+    ) -> Result<[u8; 20], Halt<E>>
+    where
+        E: From<Error> + Send,
+    {
+        let items = self.items(note, whole).map_err(|error| Halt::Failed(error.into()))?;
+        let mut hash = Sha1::new();
+        let make = |index: usize, buffer: &mut Vec<u8>| match &items[index] {
+            Item::Part { part, .. } => self.make_part(how, part, buffer, sink),
+            Item::Covered(_) | Item::Zeros(_) => Ok(()),
+        };
+        let cover = |index: usize, buffer: &[u8]| match &items[index] {
+            Item::Part { part, covered: true } => {
+                hash.update(part.bytes().unwrap_or(&buffer[..part.len as usize]));
+            }
+            Item::Part { covered: false, .. } => {}
+            Item::Covered(bytes) => hash.update(bytes),
+            Item::Zeros(count) => build_id::hash_zeros(&mut hash, *count),
+        };
+        in_order(items.len(), make, cover)?;
+        Ok(hash.finalize().into())
+    }
+
+    /// Makes a part in `buffer`, which may be longer, and passes it on.
+    fn make_part<E: From<Error>>(
+        &self,
+        how: &Making<'_>,
+        part: &Part<'_, 'a>,
+        buffer: &mut Vec<u8>,
+        sink: &impl Fn(u64, &[u8]) -> Result<(), E>,
+    ) -> Result<(), Halt<E>> {
+        if let Some(bytes) = part.bytes() {
+            return sink(part.at, bytes).map_err(Halt::Failed);
+        }
+        let len = part.len as usize;
+        if buffer.len() < len {
+            buffer.resize(len, 0);
+        }
+        part.make(&mut buffer[..len]).map_err(|stop| match (stop, self.input_section(part)) {
+            (Stop::Bad(error), _) => Halt::Failed(error.into()),
+            (Stop::Unordered, Some(section)) => Halt::Unordered(section),
+            (Stop::Unordered, None) => {
+                Halt::Failed(Error::disagree("relocations outside of their section").into())
+            }
+        })?;
+        sink(part.at, &buffer[..len]).map_err(Halt::Failed)?;
+        if let Some(release) = how.release {
+            part.sources().into_iter().filter(|bytes| !bytes.is_empty()).for_each(release);
+        }
+        Ok(())
+    }
+
+    /// All parts; with the note of a build ID in the order in which it covers them, and with
+    /// everything else that it covers.
+    fn items(
+        &self,
+        note: Option<Note>,
+        whole: &[InputSection],
+    ) -> Result<Vec<Item<'_, 'a>>, Error> {
+        let mut parts = self.parts(whole)?;
+        let uncovered = |part| Item::Part { part, covered: false };
+        let mut items: Vec<Item<'_, 'a>> = parts.frame.into_iter().map(uncovered).collect();
+        if let Some(note) = note {
+            let elf = Elf::parse(self.image)?;
+            let fields = Fields::of(elf.header());
+            let headers = self.frame.section_headers.chunks_exact(fields.section_header());
+            let programs = build_id::program_headers(self.image)?;
+            for covered in build_id::coverage(fields, &self.frame.file_header, programs, headers)? {
+                match covered {
+                    Covered::Bytes(bytes) => items.push(Item::Covered(bytes)),
+                    Covered::Section(index) => {
+                        let parts = std::mem::take(&mut parts.sections[index]);
+                        self.cover(&elf, index, parts, &note, &mut items)?;
+                    }
+                }
+            }
+        }
+        items.extend(parts.sections.into_iter().flatten().map(uncovered));
+        Ok(items)
+    }
+
+    /// The items of a section whose contents the build ID covers.
+    fn cover<'p>(
+        &'p self,
+        elf: &Elf<'p>,
+        index: usize,
+        parts: Vec<Part<'p, 'a>>,
+        note: &Note,
+        items: &mut Vec<Item<'p, 'a>>,
+    ) -> Result<(), Error> {
+        let extent = self.frame.sections[index];
+        if let (true, Origin::Image(old)) = (parts.is_empty(), extent.origin) {
+            let contents = elf.bytes(&elf.sections()[old as usize])?;
+            let pieces = note.cleared(extent.offset as usize, contents);
+            items.extend(pieces.into_iter().map(Item::Covered));
+            return Ok(());
+        }
+        let mut at = extent.offset;
+        for part in parts {
+            items.push(Item::Zeros(part.at - at));
+            at = part.at + part.len;
+            items.push(Item::Part { part, covered: true });
+        }
+        items.push(Item::Zeros((extent.offset + extent.size).saturating_sub(at)));
+        Ok(())
+    }
+}
