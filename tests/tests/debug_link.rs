@@ -108,6 +108,7 @@ fn assert_comes_out(name: &str, kernel: &Kernel) {
     let map = LinkMap::parse_gnu(&map).expect("a map of GNU ld");
     let plan = Plan::new(&inputs, &stripped, &map, &kernel.dialect())
         .unwrap_or_else(|e| panic!("{name}: {e}"));
+    assert_contents(&plan, &read(&path("whole")), name);
     // Part by part, as a file is written: padding stays what it was.
     let made = Mutex::new(vec![0; plan.len() as usize]);
     let making = Making { gnu_build_id: true, release: None };
@@ -123,6 +124,28 @@ fn assert_comes_out(name: &str, kernel: &Kernel) {
     assert!(again == made, "{name}: the build ID of the finished file is another");
     fs::write(path("made"), &made).expect("a scratch directory is writable");
     assert_same_bytes(&path("made"), &path("whole"), name);
+}
+
+/// Debug sections are read part by part as they stand in the image `whole`.
+fn assert_contents(plan: &Plan<'_>, whole: &[u8], what: &str) {
+    let elf = image::Elf::parse(whole).expect("the linker wrote an image");
+    for name in [".debug_info", ".debug_abbrev", ".debug_loclists", ".debug_loc", ".debug_line_str"]
+    {
+        let Some((_, section)) = elf.section(name) else { continue };
+        let expected = elf.bytes(section).expect("the linker wrote the section");
+        let contents = plan.contents(name).expect("the image has it");
+        if name.ends_with("_str") {
+            assert!(contents.all().expect(name) == expected, "{what}: {name}");
+            continue;
+        }
+        let mut bytes = Vec::new();
+        for (index, part) in expected.chunks(100_003).enumerate() {
+            let start = index * 100_003;
+            bytes.resize(part.len(), 0xaa);
+            contents.read(start..start + part.len(), &mut bytes).expect(name);
+            assert!(bytes == part, "{what}: {name} from {start:#x} on");
+        }
+    }
 }
 
 #[test]

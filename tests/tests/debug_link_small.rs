@@ -180,6 +180,18 @@ impl Small {
         made(&plan)
     }
 
+    /// Calls `look` with the plan of the image that was linked last.
+    fn with_plan(&self, look: impl FnOnce(&Plan<'_>)) {
+        let read = |name: &str| fs::read(self.path(name)).expect("the linker wrote it");
+        let (map, stripped) = (read("map"), read("stripped"));
+        let objects: Vec<Vec<u8>> = self.objects.iter().map(|name| read(name)).collect();
+        let inputs = self.objects.iter().zip(&objects);
+        let inputs: Vec<Input<'_>> = inputs.map(|(name, data)| Input { name, data }).collect();
+        let map = LinkMap::parse_gnu(&map).expect("a map of GNU ld");
+        let dialect = Dialect { build_id: BuildId::Sha1 };
+        look(&Plan::new(&inputs, &stripped, &map, &dialect).expect("its rules are followed"));
+    }
+
     fn assert_same(&self, words: &[&str]) {
         self.link(&[words, &["-o", "whole"]].concat());
         let made = self.made(words).unwrap_or_else(|e| panic!("{} {words:?}: {e}", self.emulation));
@@ -226,6 +238,35 @@ fn inputs_that_are_made_ready_before_the_link() {
     }
 }
 
+/// Any part of a debug section is what stands in the image that the linker writes.
+#[test]
+fn parts_of_debug_sections() {
+    for wide in [true, false] {
+        let small = Small::new(wide, &[FIRST, SECOND]);
+        small.link(&["-o", "whole"]);
+        small.link(&["--strip-debug", "-Map=map", "-o", "stripped"]);
+        small.with_plan(|plan| {
+            let whole = fs::read(small.path("whole")).expect("the linker wrote it");
+            let elf = image::Elf::parse(&whole).expect("an image");
+            for name in [".debug_info", ".debug_ranges", ".debug_aranges", ".debug_str"] {
+                let expected = elf.bytes(elf.section(name).expect(name).1).expect(name);
+                let contents = plan.contents(name).expect(name);
+                assert_eq!(contents.all().expect(name), expected, "{name}");
+                let mut bytes = vec![0xaa; expected.len() + 1];
+                assert!(contents.read(0..bytes.len(), &mut bytes).is_err(), "{name}");
+                for start in (0..expected.len()).filter(|_| name != ".debug_str") {
+                    for end in start..=expected.len() {
+                        let part = &mut bytes[..end - start];
+                        contents.read(start..end, part).expect(name);
+                        assert_eq!(*part, expected[start..end], "{name} {start}..{end}");
+                    }
+                }
+            }
+            assert!(plan.contents(".debug_loc").is_none());
+        });
+    }
+}
+
 /// Relocations that are not in the order of their offsets, over more than one of the parts that are made at a time.
 #[test]
 fn relocations_in_any_order() {
@@ -241,6 +282,16 @@ fn relocations_in_any_order() {
     bytes[range].copy_from_slice(&reversed);
     fs::write(&object, bytes).expect("a temporary directory is writable");
     small.assert_same(&[]);
+    // Part by part they are refused, by one part or another.
+    small.with_plan(|plan| {
+        let contents = plan.contents(".debug_info").expect("it has debug info");
+        let read = |start: usize, end: usize| contents.read(start..end, &mut vec![0; end - start]);
+        let halves = [0, contents.len() / 2, contents.len()];
+        let errors = halves.windows(2).filter_map(|half| read(half[0], half[1]).err());
+        let errors: Vec<String> = errors.map(|error| error.to_string()).collect();
+        let cause = "its relocations are not in the order of their offsets";
+        assert!(errors.iter().any(|error| error.ends_with(cause)), "{errors:?}");
+    });
 }
 
 /// Bytes that are changed or missing, in an object, the image or the map: an error or other debug info, no panic.

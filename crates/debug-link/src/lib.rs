@@ -5,7 +5,7 @@
 //! linker would have written with debug info, byte for byte: the debug sections with relocations
 //! applied and strings merged, the symbol table, the names, the headers, and the build ID by the
 //! linker's own rule ([`build_id`]). [`Prepared`] is the part of it that can be done before the
-//! link.
+//! link. [`Plan::contents`] reads single debug sections without making the image.
 //!
 //! Why: a link with debug info reads, relocates and merges hundreds of megabytes on one thread, and
 //! the loadable part is the same without. Here that work is parallel, is done once, and goes
@@ -57,6 +57,7 @@
 #![warn(missing_docs)]
 
 pub mod build_id;
+mod contents;
 mod dialect;
 mod emit;
 mod entries;
@@ -79,6 +80,7 @@ mod relocate;
 mod strings;
 mod targets;
 
+pub use contents::Contents;
 pub use dialect::{BuildId, Dialect};
 pub use error::Error;
 pub use make::{Making, Release};

@@ -114,7 +114,7 @@ impl<'a> Plan<'a> {
     }
 
     /// The input section that a piece is.
-    fn source(&self, piece: &Piece) -> Result<Source<'_, 'a>, Error> {
+    pub(crate) fn source(&self, piece: &Piece) -> Result<Source<'_, 'a>, Error> {
         let object = &self.objects[piece.input as usize];
         Ok(Source {
             object,

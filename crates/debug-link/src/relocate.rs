@@ -183,6 +183,37 @@ impl<'a> Source<'_, 'a> {
         with_records!(self, apply, chunk, out)
     }
 
+    /// Writes the bytes `range` of the section to `out`, which has their length.
+    ///
+    /// # Errors
+    /// A relocation that cannot be applied, or one that is not in the order of the offsets.
+    pub(crate) fn write_part(
+        &self,
+        range: std::ops::Range<usize>,
+        out: &mut [u8],
+    ) -> Result<(), Error> {
+        let chunk = match self.object.relocations[self.section as usize] {
+            0 => Chunk { bytes: range.clone(), relocations: 0..0 },
+            _ => with_records!(self, within, &range)?,
+        };
+        if chunk.bytes == range {
+            return self.write_sorted(&chunk, out);
+        }
+        // Fields reach over the ends: they are made whole, and cut.
+        let mut whole = vec![0; chunk.bytes.len()];
+        self.write_sorted(&chunk, &mut whole)?;
+        out.copy_from_slice(&whole[range.start - chunk.bytes.start..][..range.len()]);
+        Ok(())
+    }
+
+    /// Writes a chunk whose relocations have to be in the order of their offsets.
+    fn write_sorted(&self, chunk: &Chunk, out: &mut [u8]) -> Result<(), Error> {
+        self.write(chunk, out).map_err(|stop| match stop {
+            Stop::Bad(error) => error,
+            Stop::Unordered => unordered(self, &chunk.bytes),
+        })
+    }
+
     /// The whole section as one chunk, for relocations in any order.
     ///
     /// # Errors
@@ -242,6 +273,38 @@ fn records<'a, R: Record>(source: &Source<'_, 'a>) -> Result<&'a [R], Error> {
 
 fn count<R: Record>(source: &Source<'_, '_>) -> Result<usize, Error> {
     records::<R>(source).map(<[R]>::len)
+}
+
+/// A part of a section with its relocations, made longer if fields reach over its ends.
+fn within<R: Record>(
+    source: &Source<'_, '_>,
+    part: &std::ops::Range<usize>,
+) -> Result<Chunk, Error> {
+    /// Size of the widest field.
+    const WIDEST: usize = 8;
+    let records = records::<R>(source)?;
+    let offset = |r: &R| usize::try_from(r.decode().offset).unwrap_or(usize::MAX);
+    let before = |end: usize| records.partition_point(|r| offset(r) < end);
+    let reaching = part.start.saturating_sub(WIDEST - 1);
+    let (first, own, last) = (before(reaching), before(part.start), before(part.end));
+    let relocations = |range| records.get(range).ok_or_else(|| unordered(source, part));
+    let (earlier, inside) = (relocations(first..own)?, relocations(own..last)?);
+    let start = earlier.first().map_or(part.start, offset);
+    let reach = |r: &R| offset(r).saturating_add(WIDEST).min(source.bytes.len());
+    let end = inside.last().or(earlier.last()).map_or(part.end, reach).max(part.end);
+    // In a longer part, one out of order would not be noticed.
+    if (start, end) != (part.start, part.end) {
+        let sorted = earlier.iter().all(|r| (reaching..part.start).contains(&offset(r)))
+            && inside.iter().all(|r| part.contains(&offset(r)));
+        if !sorted {
+            return Err(unordered(source, part));
+        }
+    }
+    Ok(Chunk { bytes: start..end, relocations: first..last })
+}
+
+fn unordered(source: &Source<'_, '_>, part: &std::ops::Range<usize>) -> Error {
+    source.fault(part.start as u64, "its relocations are not in the order of their offsets")
 }
 
 fn chunks<R: Record>(source: &Source<'_, '_>) -> Result<Vec<Chunk>, Error> {

@@ -1,0 +1,113 @@
+//! Single debug sections, read without making the image.
+//!
+//! Who wants to know what is in the debug info of a kernel need not have it written and read it back:
+//! any part of a section is made where it is asked for, with its relocations applied.
+//!
+//! Cost: a search in the relocations of the section for each part, beside what the part itself takes.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use crate::error::Error;
+use crate::layout::DebugSection;
+use crate::merge::Merged;
+use crate::plan::Plan;
+
+/// Strings that one task puts together.
+const STRINGS: usize = 1 << 13;
+
+/// A debug section of the finished image.
+#[derive(Debug, Clone, Copy)]
+pub struct Contents<'p, 'a> {
+    plan: &'p Plan<'a>,
+    debug: &'p DebugSection<'a>,
+}
+
+impl<'a> Plan<'a> {
+    /// The debug section of that name; `None` if the image will have none.
+    pub fn contents(&self, name: &str) -> Option<Contents<'_, 'a>> {
+        let debug = self.layout.debug.iter().find(|debug| debug.name == name.as_bytes())?;
+        Some(Contents { plan: self, debug })
+    }
+}
+
+impl<'p, 'a> Contents<'p, 'a> {
+    /// Size of the section in bytes.
+    #[allow(clippy::len_without_is_empty, reason = "an empty section is left out of the image")]
+    pub fn len(&self) -> usize {
+        self.debug.size as usize
+    }
+
+    /// Puts the bytes `range` of the section into `out`, which has its length; not of merged strings,
+    /// which are put together as a whole.
+    ///
+    /// Relocations have to be in the order of their offsets. If they are not, this is noticed at the
+    /// latest when parts that make up the section have been read.
+    ///
+    /// # Errors
+    /// A range outside of the section, and relocations that cannot be applied or are out of order.
+    pub fn read(&self, range: Range<usize>, out: &mut [u8]) -> Result<(), Error> {
+        let outside = || Error::disagree("bytes outside of a debug section");
+        if self.debug.group.is_some() || range.end > self.len() || range.len() != out.len() {
+            return Err(outside());
+        }
+        let pieces = &self.debug.pieces;
+        let (start, end) = (range.start as u64, range.end as u64);
+        let first = pieces.partition_point(|piece| piece.offset <= start).saturating_sub(1);
+        let mut done = 0;
+        for piece in pieces[first..].iter().take_while(|piece| piece.offset < end) {
+            let source = self.plan.source(piece)?;
+            let at = piece.offset as usize;
+            let within = range.start.max(at)..range.end.min(at + source.bytes.len());
+            // Before and between pieces is padding.
+            if within.is_empty() {
+                continue;
+            }
+            let here = within.start - range.start..within.end - range.start;
+            out[done..here.start].fill(0);
+            done = here.end;
+            source.write_part(within.start - at..within.end - at, &mut out[here])?;
+        }
+        out[done..].fill(0);
+        Ok(())
+    }
+
+    /// All bytes of the section, borrowed if they are as they stand in an input.
+    ///
+    /// # Errors
+    /// As those of [`Contents::read`].
+    pub fn all(&self) -> Result<Cow<'p, [u8]>, Error> {
+        if let Some(group) = self.debug.group {
+            return Ok(Cow::Owned(self.strings(&self.plan.merged[group as usize])));
+        }
+        if let ([only], false) = (&self.debug.pieces[..], self.debug.relocated) {
+            return Ok(Cow::Borrowed(self.plan.source(only)?.bytes));
+        }
+        let mut bytes = vec![0; self.len()];
+        self.read(0..self.len(), &mut bytes)?;
+        Ok(Cow::Owned(bytes))
+    }
+
+    /// Merged strings, put together.
+    fn strings(&self, merged: &Merged<'a>) -> Vec<u8> {
+        let Merged::Strings(strings) = merged else { return Vec::new() };
+        let mut bytes = vec![0; self.len()];
+        let (mut rest, mut at, mut parts) = (&mut bytes[..], 0, Vec::new());
+        for first in (0..strings.len()).step_by(STRINGS) {
+            let last = (first + STRINGS).min(strings.len());
+            let end = strings.start(last).unwrap_or(self.debug.size);
+            let (part, behind) = std::mem::take(&mut rest).split_at_mut((end - at) as usize);
+            parts.push((first..last, part));
+            (rest, at) = (behind, end);
+        }
+        parts.into_par_iter().for_each(|(range, mut part)| {
+            for text in strings.kept(range) {
+                part[..text.len()].copy_from_slice(text);
+                part = &mut part[text.len() + 1..];
+            }
+        });
+        bytes
+    }
+}
