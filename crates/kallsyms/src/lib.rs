@@ -47,6 +47,7 @@ mod map;
 mod object;
 pub mod reader;
 mod select;
+mod sizes;
 mod tables;
 
 pub use compress::Tokens;
@@ -55,4 +56,5 @@ pub use error::{Error, Warning};
 pub use machine::supports;
 pub use map::parse_map;
 pub use select::warnings;
+pub use sizes::Sizes;
 pub use tables::{Options, Symbol, Tables};

@@ -195,7 +195,7 @@ impl<'a> Tables<'a> {
     }
 }
 
-fn form(dialect: &Dialect, options: &Options) -> Form {
+pub(crate) fn form(dialect: &Dialect, options: &Options) -> Form {
     match dialect.addressing {
         Addressing::OptionalBase if !options.base_relative => Form::Addresses,
         Addressing::OptionalBase | Addressing::Base => Form::Base,
