@@ -16,6 +16,7 @@ use std::process::{Command, Output};
 use crate::error::{Error, Result};
 use crate::features::Features;
 use crate::record::RECORD;
+use crate::sizes::Sizes;
 use crate::{files, process};
 
 /// What Kbuild runs.
@@ -81,8 +82,9 @@ pub fn uninstall(srctree: &Path) -> Result<()> {
     if text.contains(SKIPPED) {
         update_index(srctree, "--no-skip-worktree")?;
     }
-    // A kernel that is built where its sources are has the record of its link here.
+    // A kernel that is built where its sources are has the record of its link here, and what is remembered of it.
     files::remove(&srctree.join(RECORD))?;
+    Sizes::forget(srctree)?;
     files::rename(&kept, &script)
 }
 

@@ -7,13 +7,14 @@
 //! The unsafe code here is what runs between fork and exec.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Seek};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI32, Ordering};
 
+use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, kill_process_group, set_parent_process_death_signal, waitid,
 };
@@ -86,6 +87,23 @@ pub fn run_reading(command: &mut Command, read: impl FnOnce(ChildStdout)) -> Res
     let mut child = Running::start(command.stdout(Stdio::piped()))?;
     read(child.child.stdout.take().expect("stdout is piped"));
     child.finish()
+}
+
+/// Runs a command and keeps what it says on standard error; that is given whether it fails or not.
+///
+/// It goes to memory and not through a pipe, which a process that outlives the command could hold open.
+pub fn run_hushed(command: &mut Command) -> (Result<()>, Vec<u8>) {
+    let held = memfd_create("stderr", MemfdFlags::CLOEXEC).map(File::from);
+    let copy = held.map_err(io::Error::from).and_then(|held| Ok((held.try_clone()?, held)));
+    match copy {
+        Ok((copy, mut held)) => {
+            let result = run(command.stderr(copy));
+            let mut said = Vec::new();
+            let read = held.rewind().and_then(|()| held.read_to_end(&mut said));
+            (result.and(read.map(drop).map_err(Error::new)), said)
+        }
+        Err(error) => (Err(Error::new(error)), Vec::new()),
+    }
 }
 
 /// Runs `first | second > output`.
@@ -257,6 +275,17 @@ mod tests {
         let out = tempfile::tempfile().unwrap();
         let error = pipe(&mut sh("echo x; exit 4"), &mut sh("cat"), out).unwrap_err();
         assert_eq!(error.status, 4);
+    }
+
+    #[test]
+    fn a_hushed_program_is_heard_afterwards() {
+        let (result, said) =
+            run_hushed(&mut sh("echo >&2 first; (sleep 1; echo >&2 late) & exit 3"));
+        assert_eq!(result.unwrap_err().status, 3);
+        assert_eq!(said, b"first\n");
+        let (result, said) = run_hushed(&mut sh("echo >&2 a warning"));
+        assert!(result.is_ok());
+        assert_eq!(said, b"a warning\n");
     }
 
     #[test]

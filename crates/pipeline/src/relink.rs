@@ -80,7 +80,8 @@ impl Relink {
                 let mut toolbox = Toolbox::new(tree, Some(call), request)?;
                 toolbox.tell_fallbacks();
                 let schedule = toolbox.schedule(tree, Some(call), self.options.schedule);
-                let options = Options { schedule: Some(schedule), keep_timestamp: true };
+                let schedule = Some(schedule);
+                let options = Options { schedule, keep_timestamp: true, ..self.options };
                 Stage::new(call, tree, &toolbox, jobs, options).run()
             }
         }

@@ -1,7 +1,7 @@
 //! The plan of a link: a list of steps, as data.
 //!
-//! [`Plan::new`] is a pure function of what to build ([`Needs`]), the schedule, the engines and the
-//! number of kallsyms passes. Printing a plan and running a link use the same value.
+//! [`Plan::new`] is a pure function of what to build ([`Needs`]), the schedule, the engines, what is known of
+//! sizes ([`Start`]) and the number of kallsyms passes. Printing a plan and running a link use the same value.
 //!
 //! Three schedules are known. All make the same bytes; they differ in how many kernels are linked on the
 //! way, and with or without debug information:
@@ -10,15 +10,17 @@
 //! separate  LD .tmp_vmlinux.btf -> BTF;  LD .tmp_vmlinux.kallsyms1, 2 -> KSYMS;  LD vmlinux
 //! merged    LD .tmp_vmlinux1 -> BTF, KSYMS;  LD .tmp_vmlinux2 -> KSYMS;          LD vmlinux
 //! lean      LD .tmp_vmlinux1, DEBUG -> BTF, KSYMS;  LD .tmp_vmlinux2 -> KSYMS;   DEBUG vmlinux
+//! lean, warm        SIZES;  LD .tmp_vmlinux2 -> DEBUG .tmp_vmlinux1, BTF, KSYMS;  DEBUG vmlinux
 //! ```
 //!
 //! Why links repeat at all: kallsyms and BTF are made from a linked kernel and then linked into it.
 //! The first kallsyms table has the right size; the kernel linked with it has final addresses; the
-//! table made of that one has the final contents.
+//! table made of that one has the final contents. Where both sizes are known from an earlier link
+//! ([`Start::Warm`]), the first kernel has final addresses, and nothing is linked twice.
 //!
-//! Whether a third pass is needed is known only after the second. It is not a branch inside the plan:
-//! the plan with three passes begins with the same steps ([`Plan::new`] with [`Passes::Three`]), and
-//! the runner continues with it from where it stands.
+//! Whether the sizes are right is known only after the tables are made. That is not a branch inside the plan:
+//! the plan with one pass more begins with the same steps, and the runner continues with it from where it
+//! stands ([`Plan::settle`]). So a wrong prediction costs the link that a cold start makes anyway.
 //!
 //! Source of facts: `scripts/link-vmlinux.sh` of Linux 6.1, 6.12 and 7.3; the merge is Masahiro
 //! Yamada's "kbuild: merge temporary vmlinux for BTF and kallsyms" (Linux 6.11).
@@ -30,7 +32,11 @@ mod step;
 
 pub use engine::{Engine, EngineError, EngineRequest, Engines, Part};
 pub use schedule::{Schedule, ScheduleError};
-pub use step::{Action, Step};
+pub use step::{Action, Filled, Step};
+
+use std::ops::RangeInclusive;
+
+use serde::Serialize;
 
 use schedule::Names;
 
@@ -70,14 +76,14 @@ impl Needs {
     }
 }
 
-/// How often kallsyms is made from a linked kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Passes {
-    /// As often as a kernel needs whose tables keep their size.
-    Two,
-    /// Once more: the tables changed between the first and the second pass, or
-    /// `KALLSYMS_EXTRA_PASS` asks for it.
-    Three,
+/// What is known at the start of the sizes of kallsyms and BTF.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Start {
+    /// Nothing: the first link finds out.
+    Cold,
+    /// Those of the last link of this tree. Only the lean schedule with native engines makes use of them.
+    Warm,
 }
 
 /// The steps of a link, in their order.
@@ -85,31 +91,54 @@ pub enum Passes {
 pub struct Plan {
     /// Which schedule the steps follow.
     pub schedule: Schedule,
+    /// Whether they make use of known sizes.
+    pub start: Start,
     /// All steps; those from [`Plan::finish`] on work on the linked kernel in place.
     pub steps: Vec<Step>,
     /// Index of the step after the last link.
     pub finish: usize,
-    /// Index of the step before which the sizes of the two last kallsyms objects are compared: the
-    /// link after the second pass. `None` where there is nothing to compare.
+    /// Where the runner asks whether one pass more is needed. `None` where there is nothing to compare, and in
+    /// the longest plan.
     pub settle: Option<Settle>,
 }
 
-/// Where a plan asks whether the kallsyms tables have settled.
+/// Where a plan asks whether what was made is as large as what was linked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settle {
-    /// Index of the first step that differs when they have not.
+    /// Index of the first step that differs in the plan with one pass more.
     pub before: usize,
-    /// The kallsyms object of the first pass.
-    pub first: String,
-    /// The kallsyms object of the second pass.
-    pub second: String,
+    /// Objects that have to be the same but for their contents: one that the last kernel was linked with, and
+    /// the one made of that kernel.
+    pub same: Vec<(String, String)>,
 }
 
 impl Plan {
-    /// The steps that make a kernel with `needs`.
-    pub fn new(needs: &Needs, schedule: Schedule, engines: &Engines, passes: Passes) -> Self {
+    /// The steps that make a kernel with `needs`, with so many kallsyms passes more than a kernel needs whose tables
+    /// have the expected sizes (one after [`Plan::settle`] said so, or `KALLSYMS_EXTRA_PASS`).
+    pub fn new(
+        needs: &Needs,
+        schedule: Schedule,
+        engines: &Engines,
+        start: Start,
+        more_passes: u32,
+    ) -> Self {
         let (names, steps) = (schedule.names(), Vec::new());
-        Builder { needs, schedule, engines, names, steps, last_image: None }.build(passes)
+        let mut builder = Builder { needs, schedule, engines, names, steps, start };
+        if !builder.can_be_warm() {
+            builder.start = Start::Cold;
+        }
+        builder.build(more_passes)
+    }
+
+    /// The kallsyms and the BTF object that the finished kernel holds.
+    pub fn linked_in(&self) -> (Option<&str>, Option<&str>) {
+        match self.steps[..self.finish].last().map(|step| &step.action) {
+            Some(Action::Ld { kallsyms, btf, .. }) => (kallsyms.as_deref(), btf.as_deref()),
+            Some(Action::Debug { kallsyms, btf, .. }) => {
+                (kallsyms.as_ref().map(Filled::object), btf.as_ref().map(Filled::object))
+            }
+            _ => (None, None),
+        }
     }
 
     /// How many links the plan contains, the final one included.
@@ -131,67 +160,167 @@ struct Builder<'a> {
     schedule: Schedule,
     engines: &'a Engines,
     names: Names,
+    start: Start,
     steps: Vec<Step>,
-    /// The kernel that kallsyms was last made of, and what was linked into it.
-    last_image: Option<(String, Linked)>,
 }
 
-/// The objects that the next link takes beside the kernel's own.
+/// The objects that a link takes beside the kernel's own.
 #[derive(Debug, Clone, Default)]
-struct Linked {
+struct Objects {
     kallsyms: Option<String>,
     btf: Option<String>,
 }
 
+impl Objects {
+    /// The objects of `self`, each with the one of `made` that is not the same file.
+    fn beside(&self, made: &Objects) -> Vec<(String, String)> {
+        let pairs = [(&self.kallsyms, &made.kallsyms), (&self.btf, &made.btf)];
+        let both = pairs.into_iter().filter_map(|(linked, made)| linked.clone().zip(made.clone()));
+        both.filter(|(linked, made)| linked != made).collect()
+    }
+}
+
 impl Builder<'_> {
-    fn build(mut self, passes: Passes) -> Plan {
-        let mut linked = Linked::default();
+    fn build(mut self, more_passes: u32) -> Plan {
+        let mut made = match self.start {
+            Start::Cold => self.cold_start(),
+            Start::Warm => self.warm_start(),
+        };
+        // Symbol set frozen: whatever is linked in from here on keeps its symbols.
+        let mut last = None;
+        for pass in self.passes(more_passes) {
+            let linked = made;
+            made = self.pass(pass, &linked);
+            last = Some((pass, linked));
+        }
+        let settle = last.as_ref().and_then(|(pass, linked)| {
+            let same = linked.beside(&made);
+            let longest = pass == self.passes(u32::MAX).end();
+            (!same.is_empty() && !longest).then_some(Settle { before: self.steps.len(), same })
+        });
+        // Sizes stable: the final link only exchanges contents.
+        let output = self.needs.output.clone();
+        match &last {
+            Some((pass, linked)) if self.schedule == Schedule::Lean => {
+                self.debug(&output, &self.names.kallsyms_image(*pass), linked, &made);
+            }
+            _ => self.link(&output, &made, false, "the final link, with debug information"),
+        }
+        // Addresses final: what follows works on the linked kernel in place.
+        let finish = self.steps.len();
+        let last_map = last.filter(|_| self.needs.kallsyms).map(|(pass, _)| self.symbols_of(pass));
+        self.finish(&output, last_map);
+        Plan { schedule: self.schedule, start: self.start, steps: self.steps, finish, settle }
+    }
+
+    /// Whether the lean schedule can be followed with known sizes: what is linked in is an object of our own.
+    fn can_be_warm(&self) -> bool {
+        let needs = self.needs;
+        let native = |part, needed: bool| !needed || self.engines.of(part) == Engine::Native;
+        self.schedule == Schedule::Lean
+            && (needs.kallsyms || needs.btf)
+            && native(Part::Kallsyms, needs.kallsyms)
+            && native(Part::Btf, needs.btf)
+            && native(Part::Btfobj, needs.btf)
+    }
+
+    /// What the kernel with final addresses is linked with, found out by linking once.
+    fn cold_start(&mut self) -> Objects {
+        let mut linked = Objects::default();
         if self.needs.kallsyms && self.needs.empty_kallsyms {
             linked.kallsyms = Some(self.empty_kallsyms());
         }
         if self.needs.btf {
-            linked.btf = Some(self.btf(&linked));
+            let image = self.names.btf_image();
+            let why = "types are read out of a linked kernel's debug information";
+            let lean = self.schedule == Schedule::Lean;
+            self.link(&image, &linked, lean, why);
+            linked.btf = Some(self.btf(&image, &linked));
         }
-        // Symbol set frozen: whatever is linked in from here on keeps its symbols and its BTF.
-        let mut last_map = None;
-        let mut settle = None;
+        match self.needs.kallsyms {
+            true => self.pass(1, &linked),
+            false => linked,
+        }
+    }
+
+    /// The same, of the sizes that it had last time and without contents.
+    fn warm_start(&mut self) -> Objects {
+        let mut room = |needed: bool, of: Part, object: String| {
+            needed.then(|| {
+                let action = Action::Sizes { object: object.clone(), of };
+                self.steps.push(Step {
+                    action,
+                    engine: Engine::Native,
+                    why: "as large as last time",
+                });
+                object
+            })
+        };
+        let kallsyms = format!("{}.o", self.names.kallsyms(0));
+        Objects {
+            kallsyms: room(self.needs.kallsyms, Part::Kallsyms, kallsyms),
+            btf: room(self.needs.btf, Part::Btf, self.names.btf_room()),
+        }
+    }
+
+    /// The passes after the start; the first of them links a kernel with final addresses, if all sizes are as expected.
+    fn passes(&self, more_passes: u32) -> RangeInclusive<u32> {
+        let lean = self.schedule == Schedule::Lean;
+        let most = match (self.needs.kallsyms, self.start) {
+            (true, Start::Cold) => 3,
+            (true, Start::Warm) => 4,
+            // Only the size of BTF can be another.
+            (false, Start::Warm) => 3,
+            (false, Start::Cold) if lean && self.needs.btf => 2,
+            (false, Start::Cold) => 1,
+        };
+        2..=most.min(more_passes.saturating_add(2))
+    }
+
+    /// One pass: a linked kernel (in the cold merged schedule the first is BTF's), its symbols, what is made of them.
+    fn pass(&mut self, pass: u32, linked: &Objects) -> Objects {
+        let image = self.names.kallsyms_image(pass);
+        let mut made = linked.clone();
+        let warm = self.start == Start::Warm && pass == 2;
+        let shared = pass == 1 && self.schedule != Schedule::Separate && self.needs.btf;
+        if !shared {
+            let why = match pass {
+                1 => "a kernel with all symbols, from which kallsyms gets its size",
+                2 if warm => "all sizes are known, so this kernel has the final addresses",
+                2 if self.needs.kallsyms => {
+                    "kallsyms has its size now, so this kernel has the final addresses"
+                }
+                2 => "a kernel with its types and all addresses",
+                _ => "a size is not what it was, so addresses moved once more",
+            };
+            self.link(&image, linked, true, why);
+        }
+        if warm && self.needs.btf {
+            made.btf = Some(self.btf(&image, linked));
+        }
         if self.needs.kallsyms {
-            let (first, _) = self.kallsyms_pass(1, &linked);
-            linked.kallsyms = Some(first.clone());
-            let (second, map) = self.kallsyms_pass(2, &linked);
-            linked.kallsyms = Some(second.clone());
-            settle = Some(Settle { before: self.steps.len(), first, second });
-            last_map = Some(map);
-            if passes == Passes::Three {
-                let (third, map) = self.kallsyms_pass(3, &linked);
-                linked.kallsyms = Some(third);
-                last_map = Some(map);
-            }
+            let map = self.symbols_of(pass);
+            let action = Action::Nm { image, map: map.clone() };
+            self.push(action, self.engines.of(Part::Sysmap), "the symbols, in order of addresses");
+            let why = match pass {
+                1 => "the tables at their right size",
+                _ => "the tables with the final addresses",
+            };
+            made.kallsyms = Some(self.kallsyms(map, self.names.kallsyms(pass), false, why));
         }
-        // Sizes stable: the final link only exchanges the contents of the kallsyms tables.
-        let output = self.needs.output.clone();
-        match (self.schedule, self.last_image.take()) {
-            (Schedule::Lean, Some((stripped, objects))) => {
-                self.debug(&output, &stripped, &objects, &linked);
-            }
-            (Schedule::Lean, None) if self.needs.btf => {
-                let stripped = self.names.kallsyms_image(2);
-                self.link(&stripped, &linked, true, "a kernel with its types and all addresses");
-                self.debug(&output, &stripped, &linked, &linked);
-            }
-            _ => self.link(&output, &linked, false, "the final link, with debug information"),
-        }
-        // Addresses final: what follows works on the linked kernel in place.
-        let finish = self.steps.len();
-        self.finish(&output, last_map);
-        Plan { schedule: self.schedule, steps: self.steps, finish, settle }
+        made
+    }
+
+    /// The symbol list of a pass.
+    fn symbols_of(&self, pass: u32) -> String {
+        format!("{}.syms", self.names.kallsyms_image(pass))
     }
 
     fn push(&mut self, action: Action, engine: Engine, why: &'static str) {
         self.steps.push(Step { action, engine, why });
     }
 
-    fn link(&mut self, image: &str, linked: &Linked, strip_debug: bool, why: &'static str) {
+    fn link(&mut self, image: &str, linked: &Objects, strip_debug: bool, why: &'static str) {
         let action = Action::Ld {
             image: image.to_string(),
             kallsyms: linked.kallsyms.clone(),
@@ -199,24 +328,33 @@ impl Builder<'_> {
             strip_debug,
             map: (self.schedule == Schedule::Lean && strip_debug).then(|| map_of(image)),
             relocations: self.schedule != Schedule::Lean || image != self.names.btf_image(),
+            trial: self
+                .steps
+                .last()
+                .is_some_and(|step| matches!(step.action, Action::Sizes { .. })),
         };
         self.push(action, Engine::Kernel, why);
     }
 
-    /// The kernel `image` with debug information, from one that was linked without it and with `objects`; the
-    /// kallsyms tables are those of `linked`.
-    fn debug(&mut self, image: &str, stripped: &str, objects: &Linked, linked: &Linked) {
+    /// The kernel `image` with debug information, from one that was linked without it and with `linked`; the
+    /// contents of tables and types are those of `made`.
+    fn debug(&mut self, image: &str, stripped: &str, linked: &Objects, made: &Objects) {
+        let filled = |linked: &Option<String>, made: &Option<String>| {
+            let contents = made.clone().filter(|made| Some(made) != linked.as_ref());
+            linked.clone().map(|linked| Filled { linked, contents })
+        };
         let action = Action::Debug {
             image: image.to_string(),
             stripped: stripped.to_string(),
             map: map_of(stripped),
-            kallsyms: objects.kallsyms.clone(),
-            exchange: linked.kallsyms.clone().filter(|new| Some(new) != objects.kallsyms.as_ref()),
-            btf: objects.btf.clone(),
+            kallsyms: filled(&linked.kallsyms, &made.kallsyms),
+            btf: filled(&linked.btf, &made.btf),
         };
-        let why = match image == stripped {
-            true => "the types are read out of the debug information of all objects",
-            false => "the kernel is linked already; tables and debug information are put into it",
+        let why = match image == self.needs.output {
+            true => {
+                "the kernel is linked already; tables, types and debug information are put into it"
+            }
+            false => "the types are read out of the debug information of all objects",
         };
         self.push(action, Engine::Native, why);
     }
@@ -243,13 +381,12 @@ impl Builder<'_> {
         object
     }
 
-    fn btf(&mut self, linked: &Linked) -> String {
+    /// The object with the types of the kernel `stripped`, which was linked with `linked`; the lean schedule puts
+    /// debug information into it first.
+    fn btf(&mut self, stripped: &str, linked: &Objects) -> String {
         let (image, object) = (self.names.btf_image(), self.names.btf_object());
-        let why = "types are read out of a linked kernel's debug information";
-        let lean = self.schedule == Schedule::Lean;
-        self.link(&image, linked, lean, why);
-        if lean {
-            self.debug(&image, &image, linked, linked);
+        if self.schedule == Schedule::Lean {
+            self.debug(&image, stripped, linked, linked);
         }
         let line_names_image = self.needs.btf_line_names_image;
         let encoder = self.engines.of(Part::Btf);
@@ -257,31 +394,6 @@ impl Builder<'_> {
         let why = "types, deduplicated, as an object to be linked in";
         self.push(action, self.engines.of(Part::Btfobj), why);
         object
-    }
-
-    /// One pass: a linked kernel (in the merged schedule the first is BTF's), its symbols, the tables
-    /// made of them. Returns the object and the symbol list.
-    fn kallsyms_pass(&mut self, pass: u32, linked: &Linked) -> (String, String) {
-        let image = self.names.kallsyms_image(pass);
-        let shared = pass == 1 && self.schedule != Schedule::Separate && self.needs.btf;
-        if !shared {
-            let why = match pass {
-                1 => "a kernel with all symbols, from which kallsyms gets its size",
-                2 => "kallsyms has its size now, so this kernel has the final addresses",
-                _ => "kallsyms changed its size, so addresses moved once more",
-            };
-            self.link(&image, linked, true, why);
-        }
-        self.last_image = Some((image.clone(), linked.clone()));
-        let map = format!("{image}.syms");
-        let action = Action::Nm { image, map: map.clone() };
-        self.push(action, self.engines.of(Part::Sysmap), "the symbols, in order of addresses");
-        let why = match pass {
-            1 => "the tables at their right size",
-            _ => "the tables with the final addresses",
-        };
-        let object = self.kallsyms(map.clone(), self.names.kallsyms(pass), false, why);
-        (object, map)
     }
 
     fn finish(&mut self, output: &str, last_map: Option<String>) {

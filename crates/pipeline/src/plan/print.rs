@@ -42,7 +42,11 @@ impl Plan {
     /// How many links the plan contains, in words.
     pub fn summary(&self) -> String {
         if self.steps.iter().any(Step::puts_debug_in) {
-            return format!("{} links without debug information and no final one", self.links());
+            let links = match self.links() {
+                1 => "1 link".to_string(),
+                n => format!("{n} links"),
+            };
+            return format!("{links} without debug information and no final one");
         }
         match self.temporary_links() {
             0 => "no temporary link, only the final one".to_string(),
@@ -72,6 +76,7 @@ impl Plan {
             .collect();
         json!({
             "schedule": self.schedule,
+            "start": self.start,
             "links": self.links(),
             "temporary_links": self.temporary_links(),
             "steps": steps,

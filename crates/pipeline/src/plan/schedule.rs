@@ -90,6 +90,11 @@ impl Names {
         }
     }
 
+    /// The object that keeps a place for `.BTF` before there are types; only the lean schedule has it.
+    pub fn btf_room(self) -> String {
+        ".tmp_vmlinux0.btf.o".to_string()
+    }
+
     /// The object that carries `.BTF`.
     pub fn btf_object(self) -> String {
         match self.0 {

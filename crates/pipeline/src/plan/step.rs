@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::Engine;
+use super::{Engine, Part};
 
 /// A step: what is done, by whom, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -14,6 +14,22 @@ pub struct Step {
     pub engine: Engine,
     /// The reason for the step, as a clause.
     pub why: &'static str,
+}
+
+/// An object that was linked in, and where the right contents are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Filled {
+    /// The object.
+    pub linked: String,
+    /// An object of the same shape whose contents take the place of the linked ones; `None` if those are right.
+    pub contents: Option<String>,
+}
+
+impl Filled {
+    /// The object that the kernel is as if linked with.
+    pub fn object(&self) -> &str {
+        self.contents.as_ref().unwrap_or(&self.linked)
+    }
 }
 
 /// What a step does. File names are relative to the object tree.
@@ -29,6 +45,13 @@ pub enum Action {
         output: String,
         /// Whether the list is empty by design and is created by this step.
         empty: bool,
+    },
+    /// Makes an object of the size that a part had in the last link of this tree, without contents.
+    Sizes {
+        /// The object.
+        object: String,
+        /// Kallsyms or BTF.
+        of: Part,
     },
     /// Assembles the kallsyms tables.
     As {
@@ -52,6 +75,9 @@ pub enum Action {
         /// Whether relocations stay in the kernel if the tree's flags say so (`--emit-relocs`). They are as large as
         /// the debug information, and of use only in a kernel that is kept.
         relocations: bool,
+        /// Whether the sizes of the objects are those of an earlier link. If the link fails then, that is no error: a
+        /// plan that does not know them takes over.
+        trial: bool,
     },
     /// Puts the debug information of the kernel's objects into a kernel that was linked without.
     Debug {
@@ -62,11 +88,9 @@ pub enum Action {
         /// The linker's map of it.
         map: String,
         /// The kallsyms object that was linked in.
-        kallsyms: Option<String>,
-        /// The kallsyms object whose tables take the place of that one's.
-        exchange: Option<String>,
+        kallsyms: Option<Filled>,
         /// The BTF object that was linked in.
-        btf: Option<String>,
+        btf: Option<Filled>,
     },
     /// Makes BTF of a linked kernel with debug information, as an object.
     Btf {
@@ -112,6 +136,7 @@ impl Step {
     pub fn verb(&self) -> &'static str {
         match self.action {
             Action::Ksyms { .. } => "KSYMS",
+            Action::Sizes { .. } => "SIZES",
             Action::As { .. } => "AS",
             Action::Ld { .. } => "LD",
             Action::Debug { .. } => "DEBUG",
@@ -127,7 +152,9 @@ impl Step {
     pub fn output(&self) -> &str {
         match &self.action {
             Action::Ksyms { output, .. } => output,
-            Action::As { object, .. } | Action::Btf { object, .. } => object,
+            Action::Sizes { object, .. }
+            | Action::As { object, .. }
+            | Action::Btf { object, .. } => object,
             Action::Ld { image, .. }
             | Action::Debug { image, .. }
             | Action::Btfids { image, .. }
@@ -146,13 +173,16 @@ impl Step {
                     vec![map]
                 }
             }
+            Action::Sizes { .. } => vec![],
             Action::As { source, .. } => vec![source],
             Action::Ld { kallsyms, btf, .. } => {
                 kallsyms.iter().chain(btf).map(String::as_str).collect()
             }
-            Action::Debug { stripped, map, kallsyms, exchange, btf, .. } => {
-                let objects = [kallsyms, exchange, btf].into_iter().flatten();
-                [stripped, map].into_iter().chain(objects).map(String::as_str).collect()
+            Action::Debug { stripped, map, kallsyms, btf, .. } => {
+                let filled = [kallsyms, btf].into_iter().flatten();
+                let objects = filled.flat_map(|f| [Some(&f.linked), f.contents.as_ref()]);
+                let names = [stripped, map].into_iter().chain(objects.flatten());
+                names.map(String::as_str).collect()
             }
             Action::Btf { image, .. } | Action::Nm { image, .. } => vec![image],
             Action::Btfids { image, btf_image } => vec![image, btf_image],
@@ -176,6 +206,11 @@ impl Step {
     /// Whether the step takes the place of a link with debug information.
     pub fn puts_debug_in(&self) -> bool {
         matches!(self.action, Action::Debug { .. })
+    }
+
+    /// Whether the step may fail without the link failing: it depends on sizes that may be others by now.
+    pub fn is_trial(&self) -> bool {
+        matches!(self.action, Action::Sizes { .. } | Action::Ld { trial: true, .. })
     }
 
     /// Kbuild's line for the step, without a line feed.

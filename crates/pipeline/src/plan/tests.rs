@@ -7,8 +7,13 @@ fn needs(names: &[&str]) -> Needs {
     Needs::of_config(&Config::from_names(names.iter().copied()))
 }
 
-fn plan(names: &[&str], schedule: Schedule, engine: Engine, passes: Passes) -> Plan {
-    Plan::new(&needs(names), schedule, &Engines::all(engine), passes)
+fn plan(names: &[&str], schedule: Schedule, engine: Engine, more_passes: u32) -> Plan {
+    Plan::new(&needs(names), schedule, &Engines::all(engine), Start::Cold, more_passes)
+}
+
+fn warm(names: &[&str], more_passes: u32) -> Plan {
+    let engines = Engines::all(Engine::Native);
+    Plan::new(&needs(names), Schedule::Lean, &engines, Start::Warm, more_passes)
 }
 
 /// The lines up to the final link, each without its leading blanks.
@@ -30,7 +35,7 @@ const BOTH: &[&str] = &["KALLSYMS", "DEBUG_INFO_BTF"];
 
 #[test]
 fn separate_with_the_kernels_tools_has_thirteen_steps() {
-    let plan = plan(BOTH, Schedule::Separate, Engine::Kernel, Passes::Two);
+    let plan = plan(BOTH, Schedule::Separate, Engine::Kernel, 0);
     let expected = [
         "KSYMS .tmp_vmlinux.kallsyms0.S",
         "AS .tmp_vmlinux.kallsyms0.o",
@@ -52,7 +57,7 @@ fn separate_with_the_kernels_tools_has_thirteen_steps() {
 
 #[test]
 fn merged_with_the_kernels_tools_shares_one_temporary_kernel() {
-    let plan = plan(BOTH, Schedule::Merged, Engine::Kernel, Passes::Two);
+    let plan = plan(BOTH, Schedule::Merged, Engine::Kernel, 0);
     let expected = [
         "KSYMS .tmp_vmlinux0.kallsyms.S",
         "AS .tmp_vmlinux0.kallsyms.o",
@@ -73,7 +78,7 @@ fn merged_with_the_kernels_tools_shares_one_temporary_kernel() {
 
 #[test]
 fn the_native_engine_writes_the_kallsyms_object_without_an_assembler() {
-    let plan = plan(BOTH, Schedule::Merged, Engine::Native, Passes::Two);
+    let plan = plan(BOTH, Schedule::Merged, Engine::Native, 0);
     assert!(lines(&plan).contains(&"KSYMS .tmp_vmlinux1.kallsyms.o".to_string()));
     assert!(!plan.steps.iter().any(|step| step.verb() == "AS"));
     assert_eq!(plan.links(), 3);
@@ -116,7 +121,7 @@ fn which_links_exist_and_which_are_stripped() {
     ];
     for (names, schedule, expected) in table {
         for engine in [Engine::Native, Engine::Kernel] {
-            let plan = plan(names, schedule, engine, Passes::Two);
+            let plan = plan(names, schedule, engine, 0);
             assert_eq!(links(&plan), expected, "{names:?} {schedule} {engine}");
         }
     }
@@ -125,7 +130,7 @@ fn which_links_exist_and_which_are_stripped() {
 #[test]
 fn the_first_temporary_kernel_is_not_linked_without_kallsyms_and_btf() {
     for schedule in [Schedule::Separate, Schedule::Merged] {
-        let plan = plan(&["BUILDTIME_TABLE_SORT"], schedule, Engine::Kernel, Passes::Two);
+        let plan = plan(&["BUILDTIME_TABLE_SORT"], schedule, Engine::Kernel, 0);
         assert_eq!(lines(&plan), ["LD vmlinux"]);
         assert_eq!(plan.summary(), "no temporary link, only the final one");
         let finish: Vec<_> = plan.steps[plan.finish..].iter().map(Step::verb).collect();
@@ -138,10 +143,13 @@ fn the_first_temporary_kernel_is_not_linked_without_kallsyms_and_btf() {
 fn the_plan_with_a_third_pass_begins_with_the_same_steps() {
     for schedule in [Schedule::Separate, Schedule::Merged] {
         for engine in [Engine::Native, Engine::Kernel] {
-            let two = plan(BOTH, schedule, engine, Passes::Two);
-            let three = plan(BOTH, schedule, engine, Passes::Three);
+            let two = plan(BOTH, schedule, engine, 0);
+            let three = plan(BOTH, schedule, engine, 1);
             let settle = two.settle.clone().unwrap();
-            assert_eq!(two.settle, three.settle);
+            let object = |pass| format!("{}.o", schedule.names().kallsyms(pass));
+            assert_eq!(settle.same, [(object(1), object(2))]);
+            assert_eq!(three.settle, None);
+            assert_eq!(plan(BOTH, schedule, engine, 2), three, "no kernel has a fourth pass");
             assert_eq!(two.steps[..settle.before], three.steps[..settle.before]);
             assert_eq!(three.links(), two.links() + 1);
             let third = &three.steps[settle.before];
@@ -153,7 +161,7 @@ fn the_plan_with_a_third_pass_begins_with_the_same_steps() {
 
 #[test]
 fn the_final_link_takes_the_tables_of_the_last_pass_and_the_check_its_list() {
-    for (passes, last) in [(Passes::Two, 2), (Passes::Three, 3)] {
+    for (passes, last) in [(0, 2), (1, 3)] {
         let plan = plan(BOTH, Schedule::Merged, Engine::Native, passes);
         let final_link = &plan.steps[plan.finish - 1];
         let kallsyms = format!(".tmp_vmlinux{last}.kallsyms.o");
@@ -163,27 +171,37 @@ fn the_final_link_takes_the_tables_of_the_last_pass_and_the_check_its_list() {
     }
 }
 
+/// Every temporary file that a step reads is made by a step before it.
+fn assert_in_order(plan: &Plan) {
+    let mut made: Vec<&str> = Vec::new();
+    for step in &plan.steps {
+        for input in step.inputs() {
+            // A link makes its map beside what it links.
+            let beside = input.strip_suffix(".map").filter(|_| input != "System.map");
+            let file = beside.unwrap_or(input);
+            assert!(made.contains(&file), "{input} of {:?}", step.action);
+        }
+        made.push(step.output());
+    }
+}
+
 #[test]
 fn every_temporary_input_is_made_by_an_earlier_step() {
-    for schedule in [Schedule::Separate, Schedule::Merged] {
-        for names in [&[][..], &["KALLSYMS"], &["DEBUG_INFO_BTF"], BOTH] {
-            for engine in [Engine::Native, Engine::Kernel] {
-                let plan = plan(names, schedule, engine, Passes::Three);
-                let mut made: Vec<&str> = Vec::new();
-                for step in &plan.steps {
-                    for input in step.inputs() {
-                        assert!(made.contains(&input), "{input} of {:?}", step.action);
-                    }
-                    made.push(step.output());
+    for names in [&[][..], &["KALLSYMS"], &["DEBUG_INFO_BTF"], BOTH] {
+        for more_passes in 0..3 {
+            for schedule in [Schedule::Separate, Schedule::Merged, Schedule::Lean] {
+                for engine in [Engine::Native, Engine::Kernel] {
+                    assert_in_order(&plan(names, schedule, engine, more_passes));
                 }
             }
+            assert_in_order(&warm(names, more_passes));
         }
     }
 }
 
 #[test]
 fn the_text_ends_with_the_number_of_links() {
-    let plan = plan(BOTH, Schedule::Merged, Engine::Kernel, Passes::Two);
+    let plan = plan(BOTH, Schedule::Merged, Engine::Kernel, 0);
     let text = plan.text(false);
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 13);
@@ -197,7 +215,7 @@ fn the_text_ends_with_the_number_of_links() {
 
 #[test]
 fn lean_links_twice_without_debug_information_and_never_with() {
-    let plan = plan(BOTH, Schedule::Lean, Engine::Native, Passes::Two);
+    let plan = plan(BOTH, Schedule::Lean, Engine::Native, 0);
     let expected = [
         "KSYMS .tmp_vmlinux0.kallsyms.o",
         "LD .tmp_vmlinux1",
@@ -226,22 +244,25 @@ fn lean_links_twice_without_debug_information_and_never_with() {
 
 #[test]
 fn lean_with_a_third_pass_continues_from_the_second() {
-    let two = plan(BOTH, Schedule::Lean, Engine::Native, Passes::Two);
-    let three = plan(BOTH, Schedule::Lean, Engine::Native, Passes::Three);
+    let two = plan(BOTH, Schedule::Lean, Engine::Native, 0);
+    let three = plan(BOTH, Schedule::Lean, Engine::Native, 1);
     let settle = two.settle.unwrap();
     assert_eq!(two.steps[..settle.before], three.steps[..settle.before]);
-    let Action::Debug { stripped, kallsyms, exchange, .. } = &three.steps[three.finish - 1].action
-    else {
-        panic!("the last step before the finish puts debug information in");
-    };
-    assert_eq!(stripped, ".tmp_vmlinux3");
-    assert_eq!(kallsyms.as_deref(), Some(".tmp_vmlinux2.kallsyms.o"));
-    assert_eq!(exchange.as_deref(), Some(".tmp_vmlinux3.kallsyms.o"));
+    let inputs = [
+        ".tmp_vmlinux3",
+        ".tmp_vmlinux3.map",
+        ".tmp_vmlinux2.kallsyms.o",
+        ".tmp_vmlinux3.kallsyms.o",
+        ".tmp_vmlinux1.btf.o",
+    ];
+    let last = &three.steps[three.finish - 1];
+    assert!(last.puts_debug_in());
+    assert_eq!(last.inputs(), inputs);
 }
 
 #[test]
 fn lean_without_kallsyms_or_without_btf() {
-    let without_kallsyms = plan(&["DEBUG_INFO_BTF"], Schedule::Lean, Engine::Native, Passes::Two);
+    let without_kallsyms = plan(&["DEBUG_INFO_BTF"], Schedule::Lean, Engine::Native, 0);
     let expected = [
         "LD .tmp_vmlinux1",
         "DEBUG .tmp_vmlinux1",
@@ -250,9 +271,104 @@ fn lean_without_kallsyms_or_without_btf() {
         "DEBUG vmlinux",
     ];
     assert_eq!(lines(&without_kallsyms), expected);
-    let without_btf = plan(&["KALLSYMS"], Schedule::Lean, Engine::Native, Passes::Two);
+    let without_btf = plan(&["KALLSYMS"], Schedule::Lean, Engine::Native, 0);
     assert_eq!(links(&without_btf), [(".tmp_vmlinux1", true), (".tmp_vmlinux2", true)]);
-    let neither = plan(&[], Schedule::Lean, Engine::Native, Passes::Two);
+    let neither = plan(&[], Schedule::Lean, Engine::Native, 0);
     assert_eq!(lines(&neither), ["LD vmlinux"]);
     assert_eq!(neither.summary(), "no temporary link, only the final one");
+}
+
+#[test]
+fn a_warm_start_links_once() {
+    let plan = warm(BOTH, 0);
+    let expected = [
+        "SIZES .tmp_vmlinux0.kallsyms.o",
+        "SIZES .tmp_vmlinux0.btf.o",
+        "LD .tmp_vmlinux2",
+        "DEBUG .tmp_vmlinux1",
+        "BTF .tmp_vmlinux1.btf.o",
+        "NM .tmp_vmlinux2.syms",
+        "KSYMS .tmp_vmlinux2.kallsyms.o",
+        "DEBUG vmlinux",
+    ];
+    assert_eq!(lines(&plan), expected);
+    assert_eq!(plan.summary(), "1 link without debug information and no final one");
+    assert_eq!((plan.start, &plan.json()["start"]), (Start::Warm, &"warm".into()));
+    let filled = [
+        ".tmp_vmlinux2",
+        ".tmp_vmlinux2.map",
+        ".tmp_vmlinux0.kallsyms.o",
+        ".tmp_vmlinux2.kallsyms.o",
+        ".tmp_vmlinux0.btf.o",
+        ".tmp_vmlinux1.btf.o",
+    ];
+    assert_eq!(plan.steps[plan.finish - 1].inputs(), filled);
+    let holds = (Some(".tmp_vmlinux2.kallsyms.o"), Some(".tmp_vmlinux1.btf.o"));
+    assert_eq!(plan.linked_in(), holds);
+    let trial: Vec<bool> = plan.steps.iter().map(Step::is_trial).collect();
+    assert_eq!(trial[..4], [true, true, true, false]);
+    assert!(!trial[4..].contains(&true));
+    // The kernel is kept, so relocations are.
+    assert!(matches!(plan.steps[2].action, Action::Ld { relocations: true, .. }));
+}
+
+#[test]
+fn a_wrong_prediction_is_mended_by_the_pass_that_a_cold_start_makes() {
+    let (once, twice, thrice) = (warm(BOTH, 0), warm(BOTH, 1), warm(BOTH, 2));
+    let settle = once.settle.unwrap();
+    let pair = |linked: &str, made: &str| (format!("{linked}.o"), format!("{made}.o"));
+    let kallsyms = pair(".tmp_vmlinux0.kallsyms", ".tmp_vmlinux2.kallsyms");
+    assert_eq!(settle.same, [kallsyms, pair(".tmp_vmlinux0.btf", ".tmp_vmlinux1.btf")]);
+    assert_eq!(once.steps[..settle.before], twice.steps[..settle.before]);
+    let mended: Vec<String> = lines(&twice).split_off(settle.before);
+    let expected = [
+        "LD .tmp_vmlinux3",
+        "NM .tmp_vmlinux3.syms",
+        "KSYMS .tmp_vmlinux3.kallsyms.o",
+        "DEBUG vmlinux",
+    ];
+    assert_eq!(mended, expected);
+    let inputs = [".tmp_vmlinux2.kallsyms.o", ".tmp_vmlinux1.btf.o"];
+    assert_eq!(twice.steps[settle.before].inputs(), inputs);
+    assert!(!twice.steps[settle.before].is_trial());
+    // And once more, as after a cold start.
+    let settle = twice.settle.unwrap();
+    assert_eq!(settle.same, [pair(".tmp_vmlinux2.kallsyms", ".tmp_vmlinux3.kallsyms")]);
+    assert_eq!(twice.steps[..settle.before], thrice.steps[..settle.before]);
+    assert_eq!((thrice.links(), &thrice.settle), (3, &None));
+    assert_eq!(warm(BOTH, 3), thrice);
+}
+
+#[test]
+fn a_warm_start_without_kallsyms_or_without_btf() {
+    let types = warm(&["DEBUG_INFO_BTF"], 0);
+    let expected = [
+        "SIZES .tmp_vmlinux0.btf.o",
+        "LD .tmp_vmlinux2",
+        "DEBUG .tmp_vmlinux1",
+        "BTF .tmp_vmlinux1.btf.o",
+        "DEBUG vmlinux",
+    ];
+    assert_eq!(lines(&types), expected);
+    let mended = warm(&["DEBUG_INFO_BTF"], 1);
+    assert_eq!(lines(&mended)[4..], ["LD .tmp_vmlinux3", "DEBUG vmlinux"]);
+    assert_eq!(mended.settle, None);
+    let tables = warm(&["KALLSYMS"], 0);
+    assert_eq!(links(&tables), [(".tmp_vmlinux2", true)]);
+    assert_eq!(warm(&[], 0), plan(&[], Schedule::Lean, Engine::Native, 0));
+}
+
+#[test]
+fn a_warm_start_takes_the_lean_schedule_and_native_engines() {
+    let warm = |schedule, engines: &Engines| {
+        Plan::new(&needs(BOTH), schedule, engines, Start::Warm, 0).start == Start::Warm
+    };
+    let native = Engines::all(Engine::Native);
+    assert!(warm(Schedule::Lean, &native));
+    assert!(!warm(Schedule::Merged, &native) && !warm(Schedule::Separate, &native));
+    for part in Part::ALL {
+        let other = native.with(part, Engine::Kernel);
+        let makes = [Part::Kallsyms, Part::Btf, Part::Btfobj].contains(&part);
+        assert_eq!(warm(Schedule::Lean, &other), !makes, "{part:?}");
+    }
 }

@@ -38,7 +38,17 @@ impl Stage<'_> {
                 Engine::Kernel => self.resolved_types(image, &types)?,
             },
         };
-        let bytes = btf::to_object(&types, &self.kernel_header()?, BTF_ALIGN);
+        self.write_btf(&types, object)
+    }
+
+    /// A section of the size that the types had last time, as an object.
+    pub(super) fn btf_room(&self, object: &str) -> Result<()> {
+        let size = self.sizes.and_then(|sizes| sizes.btf).expect("a warm start has sizes");
+        self.write_btf(&vec![0; size as usize], object)
+    }
+
+    fn write_btf(&self, types: &[u8], object: &str) -> Result<()> {
+        let bytes = btf::to_object(types, &self.kernel_header()?, BTF_ALIGN);
         let bytes = bytes.map_err(|error| Error::file(self.path(object), error))?;
         files::write(&self.path(object), &bytes)
     }

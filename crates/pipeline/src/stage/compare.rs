@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use image::Elf;
+use image::consts::SHF_ALLOC;
 use sysmap::Entry;
 
 use crate::error::Result;
@@ -63,18 +64,24 @@ fn by_name<'a>(entries: &[Entry<'a>]) -> Addresses<'a> {
     map
 }
 
-/// Whether two kallsyms objects define the same symbols at the same places, so that a kernel linked
-/// with the one has the layout of a kernel linked with the other.
+/// Whether two objects have loadable sections of the same sizes and define the same symbols at the same places, so
+/// that a kernel linked with the one has the layout of a kernel linked with the other.
 pub fn same_layout(first: &[u8], second: &[u8]) -> std::result::Result<bool, image::Error> {
     Ok(first.len() == second.len() && layout(first)? == layout(second)?)
 }
 
-fn layout(object: &[u8]) -> std::result::Result<Vec<(u64, Vec<u8>)>, image::Error> {
+/// Sections and symbols of an object, as far as addresses depend on them.
+type Layout<'a> = (Vec<(&'a [u8], u64, u64)>, Vec<(u64, u64, &'a [u8])>);
+
+fn layout(object: &[u8]) -> std::result::Result<Layout<'_>, image::Error> {
     let elf = Elf::parse(object)?;
+    let loadable = elf.sections().iter().filter(|section| section.flags & SHF_ALLOC.0 != 0);
+    let sections = loadable.map(|section| (section.name, section.size, section.align)).collect();
     let symbols = elf.symbols()?.into_iter();
-    let mut layout: Vec<_> = symbols.map(|symbol| (symbol.value, symbol.name.to_vec())).collect();
-    layout.sort_unstable();
-    Ok(layout)
+    let mut symbols: Vec<_> =
+        symbols.map(|symbol| (symbol.value, symbol.size, symbol.name)).collect();
+    symbols.sort_unstable();
+    Ok((sections, symbols))
 }
 
 /// The entries of a symbol list.

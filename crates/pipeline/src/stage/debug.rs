@@ -12,6 +12,7 @@ use debug_link::{BuildId, Dialect, Exchange, Input, LinkMap, Making};
 
 use crate::error::{Error, Result};
 use crate::files;
+use crate::plan::Filled;
 use crate::say;
 
 use super::inputs::{Object, Pages, Shared};
@@ -28,11 +29,9 @@ pub(super) struct Debug<'a> {
     /// The linker's map of it.
     pub map: &'a str,
     /// The kallsyms object that was linked in.
-    pub kallsyms: Option<&'a str>,
-    /// The kallsyms object that takes its place.
-    pub exchange: Option<&'a str>,
+    pub kallsyms: Option<&'a Filled>,
     /// The BTF object that was linked in.
-    pub btf: Option<&'a str>,
+    pub btf: Option<&'a Filled>,
 }
 
 /// Why there is no such kernel.
@@ -64,8 +63,9 @@ impl Stage<'_> {
             Err(Fault::Edge(error)) => Err(error),
             Err(Fault::Rule(reason)) => {
                 say::remark(format_args!("vmlinker: {} is linked once more: {reason}", step.name));
-                let kallsyms = step.exchange.or(step.kallsyms);
-                self.link(&link::Link { kallsyms, btf: step.btf, ..self.link_of(step.name) })
+                let [kallsyms, btf] =
+                    [step.kallsyms, step.btf].map(|filled| filled.map(Filled::object));
+                self.link(&link::Link { kallsyms, btf, ..self.link_of(step.name) })
             }
         }
     }
@@ -77,33 +77,43 @@ impl Stage<'_> {
         dialect: &Dialect,
     ) -> std::result::Result<(), Fault> {
         let mut objects = Vec::new();
-        for name in [step.kallsyms, step.btf].into_iter().flatten() {
-            objects.extend(self.open(name)?);
+        for filled in [step.kallsyms, step.btf].into_iter().flatten() {
+            objects.extend(self.open(&filled.linked)?);
         }
         let made: Vec<Input<'_>> = objects.iter().map(Object::input).collect();
         let map = files::read(&self.path(step.map))?;
         let map = LinkMap::parse_gnu(&map)?;
         let linked = files::map(&self.path(step.stripped))?;
-        let refilled = match (step.kallsyms, step.exchange) {
-            (Some(name), Some(new)) => {
-                let (old, new) = (files::map(&self.path(name))?, files::map(&self.path(new))?);
-                let mut kernel = linked.to_vec();
-                debug_link::refill(&mut kernel, &map, &Exchange { name, old: &old, new: &new })?;
-                Some(kernel)
-            }
-            _ => None,
-        };
+        let refilled = self.refilled(step, &linked, &map)?;
         let kernel = refilled.as_deref().unwrap_or(&linked);
         let plan = shared.prepared()?.plan(&made, kernel, &map, dialect)?;
         let whole = self.path(&format!("{}.whole", step.stripped));
         // The ID of a kernel that is only looked at is of no use to anybody.
-        let signed = step.image != step.stripped && dialect.build_id == BuildId::Sha1;
+        let signed = step.name == self.needs.output && dialect.build_id == BuildId::Sha1;
         let written = write_whole(&plan, &whole, signed, &shared.pages());
         let placed = written.and_then(|()| Ok(files::rename(&whole, &self.path(step.image))?));
         if placed.is_err() {
             files::remove(&whole)?;
         }
         placed
+    }
+
+    /// The kernel with the right contents in the place of those that were linked in; `None` if all are right.
+    fn refilled(
+        &self,
+        step: &Debug<'_>,
+        linked: &[u8],
+        map: &LinkMap<'_>,
+    ) -> std::result::Result<Option<Vec<u8>>, Fault> {
+        let mut kernel = None;
+        for filled in [step.kallsyms, step.btf].into_iter().flatten() {
+            let Some(contents) = &filled.contents else { continue };
+            let name = filled.linked.as_str();
+            let (old, new) = (files::map(&self.path(name))?, files::map(&self.path(contents))?);
+            let kernel = kernel.get_or_insert_with(|| linked.to_vec());
+            debug_link::refill(kernel, map, &Exchange { name, old: &old, new: &new })?;
+        }
+        Ok(kernel)
     }
 }
 

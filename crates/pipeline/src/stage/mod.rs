@@ -8,6 +8,7 @@
 mod btf;
 mod compare;
 mod debug;
+mod follow;
 mod inputs;
 mod kernel;
 mod link;
@@ -24,9 +25,10 @@ use crate::error::{Error, Result};
 use crate::features::BtfRecipe;
 use crate::files;
 use crate::jobs::Jobs;
-use crate::plan::{Action, Engine, Needs, Passes, Plan, Schedule, Settle, Step};
+use crate::plan::{Action, Engine, Needs, Part, Schedule, Step};
 use crate::process;
 use crate::say;
+use crate::sizes::Sizes;
 use crate::timeline::{Timeline, Timing};
 use crate::toolbox::Toolbox;
 use crate::tree::Tree;
@@ -43,6 +45,10 @@ pub struct Options {
     pub schedule: Option<Schedule>,
     /// Leave `init/version-timestamp.o` as it is, so that two links can be compared.
     pub keep_timestamp: bool,
+    /// Link as if this tree had never been linked: what is remembered of its sizes is not used.
+    pub cold: bool,
+    /// Remember the sizes in the tree for its next link; with `cold`, forget the old ones first.
+    pub remember: bool,
 }
 
 /// One final link: what it works on, and how far it is.
@@ -53,6 +59,8 @@ pub struct Stage<'a> {
     jobs: &'a Jobs,
     options: Options,
     needs: Needs,
+    /// The sizes that the last link of this tree ended with.
+    sizes: Option<Sizes>,
     timeline: Timeline,
 }
 
@@ -66,7 +74,10 @@ impl<'a> Stage<'a> {
         options: Options,
     ) -> Self {
         let needs = tree.features.needs(&tree.config, call.output.as_deref());
-        Stage { call, tree, toolbox, jobs, options, needs, timeline: Timeline::default() }
+        let known = || Sizes::load(&tree.dir, &needs.output);
+        let sizes = if options.cold { None } else { known() };
+        let timeline = Timeline::default();
+        Stage { call, tree, toolbox, jobs, options, needs, sizes, timeline }
     }
 
     /// Links the kernel.
@@ -93,41 +104,24 @@ impl<'a> Stage<'a> {
         self.update_tracepoints()?;
         self.check_inputs().map_err(|error| error.in_step(&last_link))?;
 
+        if self.options.cold && self.options.remember {
+            Sizes::forget(&self.tree.dir).map_err(|error| error.in_step(&last_link))?;
+        }
+
         let lean = self.schedule() == Schedule::Lean;
         let objects = if lean { self.own_objects() } else { Ok(Vec::new()) };
         let objects = objects.map_err(|error| error.in_step(&last_link))?;
         let (shared, jobs) = (inputs::Shared::new(&objects), self.jobs);
-        std::thread::scope(|scope| {
+        let plan = std::thread::scope(|scope| {
             if lean {
                 shared.begin(scope, jobs);
             }
             self.follow(&shared)
         })?;
         // Sizes stable, addresses final, tables filled: this is the kernel.
-        self.publish().map_err(|error| error.in_step(last_link))
-    }
-
-    /// Does the steps of the plan.
-    fn follow(&mut self, shared: &Shared<'_>) -> Result<()> {
-        let extra = !self.call.var("KALLSYMS_EXTRA_PASS").is_empty();
-        let mut plan = self.plan(if extra { Passes::Three } else { Passes::Two });
-        for at in 0.. {
-            // Two tables are made: does the second have the layout of the first? If not, the plan with
-            // a third pass, which is the same up to here, takes over.
-            let settle = plan.settle.as_ref().filter(|settle| settle.before == at && !extra);
-            if let Some(settle) = settle
-                && !self.settled(settle)?
-            {
-                plan = self.plan(Passes::Three);
-            }
-            let Some(step) = plan.steps.get(at) else { break };
-            self.step(step, shared)?;
-        }
+        self.publish().map_err(|error| error.in_step(last_link))?;
+        self.remember(&plan);
         Ok(())
-    }
-
-    fn plan(&self, passes: Passes) -> Plan {
-        Plan::new(&self.needs, self.schedule(), &self.toolbox.engines, passes)
     }
 
     fn schedule(&self) -> Schedule {
@@ -158,28 +152,30 @@ impl<'a> Stage<'a> {
     fn execute(&self, step: &Step, shared: &Shared<'_>) -> Result<()> {
         use Engine::{Kernel, Native};
         let result = match (&step.action, step.engine) {
-            (Action::Ld { image, kallsyms, btf, strip_debug, map, relocations }, _) => {
-                self.link(&link::Link {
+            (Action::Ld { image, kallsyms, btf, strip_debug, map, relocations, trial }, _) => {
+                let link = link::Link {
                     kallsyms: kallsyms.as_deref(),
                     btf: btf.as_deref(),
                     strip_debug: *strip_debug,
                     map: map.as_deref(),
                     relocations: *relocations,
                     ..self.link_of(image)
-                })
+                };
+                if *trial { self.try_link(&link) } else { self.link(&link) }
             }
-            (Action::Debug { image, stripped, map, kallsyms, exchange, btf }, _) => {
+            (Action::Debug { image, stripped, map, kallsyms, btf }, _) => {
                 let step = debug::Debug {
                     image: self.working_name(image),
                     name: image,
                     stripped,
                     map,
-                    kallsyms: kallsyms.as_deref(),
-                    exchange: exchange.as_deref(),
-                    btf: btf.as_deref(),
+                    kallsyms: kallsyms.as_ref(),
+                    btf: btf.as_ref(),
                 };
                 self.put_debug_in(&step, shared)
             }
+            (Action::Sizes { object, of: Part::Kallsyms }, _) => self.kallsyms_room(object),
+            (Action::Sizes { object, .. }, _) => self.btf_room(object),
             (Action::Ksyms { map, output, empty }, engine) => {
                 if *empty {
                     files::write(&self.path(map), b"")?;
@@ -278,16 +274,34 @@ impl<'a> Stage<'a> {
 
     /// Runs the linker.
     fn link(&self, link: &link::Link<'_>) -> Result<()> {
+        self.run_command(&mut self.linker(link)?)?;
+        let tree = self.tree;
+        match link::map_file(link, &tree.config, &tree.features) {
+            Some(map) if link.last => self.rename_in_map(&map, link.name),
+            _ => Ok(()),
+        }
+    }
+
+    /// Runs the linker; what it complains of is heard only if it succeeds. Otherwise it will say so again.
+    fn try_link(&self, link: &link::Link<'_>) -> Result<()> {
+        let mut command = self.linker(link)?;
+        command.envs(&self.call.env);
+        self.show_command(&command);
+        let (result, said) = process::run_hushed(&mut command);
+        if result.is_ok() && !said.is_empty() {
+            say::remark(String::from_utf8_lossy(said.trim_ascii_end()));
+        }
+        result
+    }
+
+    fn linker(&self, link: &link::Link<'_>) -> Result<Command> {
         let (call, tree) = (self.call, self.tree);
         let words = link::command_line(link, call, &tree.config, &tree.features)?;
         let (program, arguments) =
             words.split_first().ok_or_else(|| Error::new("no linker is named"))?;
         let mut command = process::command(program, &call.dir);
-        self.run_command(command.args(arguments))?;
-        match link::map_file(link, &tree.config, &tree.features) {
-            Some(map) if link.last => self.rename_in_map(&map, link.name),
-            _ => Ok(()),
-        }
+        command.args(arguments);
+        Ok(command)
     }
 
     /// GNU ld's map names the output file; it has to name the file as it will be called.
@@ -297,14 +311,6 @@ impl<'a> Stage<'a> {
         let renamed =
             text.replacen(&format!("OUTPUT({UNFINISHED} "), &format!("OUTPUT({image} "), 1);
         files::write(&path, renamed.as_bytes())
-    }
-
-    /// Whether the tables of the second pass have the layout of the first, so that the addresses in
-    /// them stay true.
-    fn settled(&self, settle: &Settle) -> Result<bool> {
-        let (first, second) = (self.path(&settle.first), self.path(&settle.second));
-        let same = compare::same_layout(&files::read(&first)?, &files::read(&second)?);
-        same.map_err(|error| Error::file(&second, error))
     }
 
     /// Compares System.map with the list that kallsyms was made of.

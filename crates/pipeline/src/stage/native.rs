@@ -24,18 +24,11 @@ impl Stage<'_> {
 
     /// The tables of a symbol list, as an object.
     pub(super) fn native_kallsyms(&self, map: &str, object: &str) -> Result<()> {
-        let dialect = self.toolbox.kallsyms.as_ref().expect("native kallsyms has its dialect");
+        let (dialect, options) = self.kallsyms_form();
         let flags = self.tree.features.kallsyms_flags(&self.tree.config);
         let words =
             [&["kallsyms"], flags.as_slice(), &["--object", "vmlinux.o", "-o", object, map]];
         self.show_native(&words.concat());
-        let options = kallsyms::Options {
-            all_symbols: flags.contains(&"--all-symbols"),
-            absolute_percpu: flags.contains(&"--absolute-percpu"),
-            base_relative: flags.contains(&"--base-relative"),
-            lto_clang: flags.contains(&"--lto-clang"),
-            pc_relative: flags.contains(&"--pc-relative"),
-        };
         let header = self.kernel_header()?;
         let list = self.path(map);
         let text = files::read(&list)?;
@@ -50,6 +43,29 @@ impl Stage<'_> {
             say::remark(warning);
         }
         files::write(&self.path(object), &bytes)
+    }
+
+    /// Tables of the size that they had last time, as an object.
+    pub(super) fn kallsyms_room(&self, object: &str) -> Result<()> {
+        let sizes = self.sizes.and_then(|sizes| sizes.kallsyms).expect("a warm start has sizes");
+        let (dialect, options) = self.kallsyms_form();
+        let path = self.path(object);
+        let made = sizes.to_object(dialect, &options, &self.kernel_header()?);
+        files::write(&path, &made.map_err(|error| Error::file(&path, error))?)
+    }
+
+    /// How the tree's tables are made.
+    fn kallsyms_form(&self) -> (&kallsyms::Dialect, kallsyms::Options) {
+        let dialect = self.toolbox.kallsyms.as_ref().expect("native kallsyms has its dialect");
+        let flags = self.tree.features.kallsyms_flags(&self.tree.config);
+        let options = kallsyms::Options {
+            all_symbols: flags.contains(&"--all-symbols"),
+            absolute_percpu: flags.contains(&"--absolute-percpu"),
+            base_relative: flags.contains(&"--base-relative"),
+            lto_clang: flags.contains(&"--lto-clang"),
+            pc_relative: flags.contains(&"--pc-relative"),
+        };
+        (dialect, options)
     }
 
     /// llvm-nm differs from GNU nm in small ways, and a tree built with LLVM=1 uses it.

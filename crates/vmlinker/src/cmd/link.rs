@@ -38,7 +38,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     toolbox.tell_fallbacks();
     Record::new(&call).save()?;
     let schedule = toolbox.schedule(&tree, Some(&call), flags.schedule);
-    let options = Options { schedule: Some(schedule), keep_timestamp: false };
+    let (schedule, cold) = (Some(schedule), flags.cold);
+    let options = Options { schedule, keep_timestamp: false, cold, remember: true };
     Stage::new(&call, &tree, &toolbox, &jobs, options).run()?;
     Ok(ExitCode::SUCCESS)
 }

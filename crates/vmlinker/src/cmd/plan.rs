@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use pipeline::plan::{Engine, Engines, Needs, Part, Passes, Plan, Schedule};
-use pipeline::{Config, Record, Toolbox, Tree};
+use pipeline::plan::{Engine, Engines, Needs, Part, Plan, Schedule, Start};
+use pipeline::{Config, Record, Sizes, Toolbox, Tree};
 
 use super::stage_flags::StageFlags;
 
@@ -31,10 +31,9 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let extra = std::env::var("KALLSYMS_EXTRA_PASS").is_ok_and(|value| !value.is_empty());
-    let passes = if extra { Passes::Three } else { Passes::Two };
     let plan = match &args.build {
-        Some(build) => of_tree(args, &Tree::of_build(build)?, passes)?,
-        None => of_config(args, passes),
+        Some(build) => of_tree(args, &Tree::of_build(build)?, extra)?,
+        None => of_config(args, extra),
     };
     if args.json {
         println!("{:#}", plan.json());
@@ -44,16 +43,18 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn of_tree(args: &Args, tree: &Tree, passes: Passes) -> anyhow::Result<Plan> {
+fn of_tree(args: &Args, tree: &Tree, extra: bool) -> anyhow::Result<Plan> {
     let call = Record::load(&tree.dir).ok().map(|record| record.call);
     let mut toolbox = Toolbox::new(tree, call.as_ref(), &args.flags.engines())?;
     toolbox.tell_fallbacks();
     let needs = tree.features.needs(&tree.config, tree.features.default_output());
     let schedule = toolbox.schedule(tree, call.as_ref(), args.flags.schedule);
-    Ok(Plan::new(&needs, schedule, &toolbox.engines, passes))
+    let known = Sizes::load(&tree.dir, &needs.output).filter(|_| !args.flags.cold && !extra);
+    let start = Sizes::start(known.as_ref(), &needs);
+    Ok(Plan::new(&needs, schedule, &toolbox.engines, start, extra.into()))
 }
 
-fn of_config(args: &Args, passes: Passes) -> Plan {
+fn of_config(args: &Args, extra: bool) -> Plan {
     let names = args.config.iter().flatten().map(String::as_str);
     let needs = Needs::of_config(&Config::from_names(names));
     let request = args.flags.engines();
@@ -63,5 +64,6 @@ fn of_config(args: &Args, passes: Passes) -> Plan {
             None => engines,
         }
     });
-    Plan::new(&needs, args.flags.schedule.unwrap_or(Schedule::Merged), &engines, passes)
+    let schedule = args.flags.schedule.unwrap_or(Schedule::Merged);
+    Plan::new(&needs, schedule, &engines, Start::Cold, extra.into())
 }

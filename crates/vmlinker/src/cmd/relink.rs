@@ -15,11 +15,15 @@ pub struct Args {
     /// The object tree.
     #[arg(short = 'C', value_name = "BUILD", default_value = ".")]
     build: PathBuf,
-    /// Write the kernel here and System.map to FILE.System.map, and leave the tree's own files alone.
+    /// Write the kernel here and System.map to FILE.System.map, and leave the tree's own files alone. What the tree
+    /// remembers of its last link's sizes is used, and stays as it is.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// With --output: remember the sizes in the tree all the same, for the next lean link.
+    #[arg(long, requires = "output")]
+    remember: bool,
     /// Run the tree's own link-vmlinux.sh, for comparison.
-    #[arg(long, conflicts_with_all = ["schedule", "engine"])]
+    #[arg(long, conflicts_with_all = ["schedule", "engine", "cold", "remember"])]
     script: bool,
     /// Link with this program instead of the recorded linker, for example ld.lld; vmlinker and, with
     /// --script, the tree's own script alike. For ARCH=um, which links through the C compiler, it
@@ -47,7 +51,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         true => Linker::Script,
         false => Linker::Vmlinker(args.flags.engines()),
     };
-    let options = Options { schedule: args.flags.schedule, keep_timestamp: !args.timestamp };
+    let options = Options {
+        schedule: args.flags.schedule,
+        keep_timestamp: !args.timestamp,
+        cold: args.flags.cold,
+        remember: args.remember || args.output.is_none(),
+    };
     let (build, output, ld) = (args.build.clone(), args.output.clone(), args.ld.clone());
     let relink = Relink { build, output, linker, options, ld };
     let timings = relink.run(&jobs)?;

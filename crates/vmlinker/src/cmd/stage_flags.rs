@@ -15,6 +15,11 @@ pub struct StageFlags {
     /// sysmap, kallsyms, btf, btfobj, btfids, sorttable. btf=pahole is the same as btf=kernel.
     #[arg(long, value_name = "E")]
     pub engine: Option<EngineRequest>,
+    /// Link as if the tree had never been linked. Otherwise the lean schedule takes the sizes of kallsyms and BTF from
+    /// the tree's last link, and links the kernel once if they are still right. A link into the tree forgets the
+    /// old sizes first, and remembers its own.
+    #[arg(long)]
+    pub cold: bool,
 }
 
 /// The variable that carries the flags where Kbuild makes the call.

@@ -1,0 +1,89 @@
+//! Following a plan, and leaving it for another where sizes are not as expected.
+//!
+//! A plan says where one pass more may be needed; the plan with that pass begins with the same steps, so the runner goes
+//! on with it from where it stands. A warm start begins with steps that may fail, because they depend on sizes that
+//! may be others by now; a cold start takes over then, from its own beginning.
+
+use crate::error::{Error, Result};
+use crate::files;
+use crate::plan::{Plan, Settle, Start};
+use crate::process;
+use crate::say;
+use crate::sizes::Sizes;
+
+use super::inputs::Shared;
+use super::{Stage, compare};
+
+impl Stage<'_> {
+    /// Does the steps; gives the plan that was followed to its end.
+    pub(super) fn follow(&mut self, shared: &Shared<'_>) -> Result<Plan> {
+        let (start, more_passes) = match self.call.var("KALLSYMS_EXTRA_PASS") {
+            "" => (Sizes::start(self.sizes.as_ref(), &self.needs), 0),
+            _ => (Start::Cold, 1),
+        };
+        let followed = self.follow_from(start, more_passes, shared)?;
+        match followed {
+            Some(plan) => Ok(plan),
+            None => {
+                let followed = self.follow_from(Start::Cold, more_passes, shared)?;
+                Ok(followed.expect("a cold start tries nothing"))
+            }
+        }
+    }
+
+    /// Does the steps of one start; `None` if its trial failed.
+    fn follow_from(
+        &mut self,
+        start: Start,
+        mut more_passes: u32,
+        shared: &Shared<'_>,
+    ) -> Result<Option<Plan>> {
+        let mut plan = self.plan(start, more_passes);
+        for at in 0.. {
+            // Is all that was made as large as what was linked? If not, the plan with one pass more, which is
+            // the same up to here, takes over.
+            while let Some(settle) = plan.settle.as_ref().filter(|settle| settle.before == at)
+                && !self.settled(settle)?
+            {
+                more_passes += 1;
+                plan = self.plan(start, more_passes);
+            }
+            let Some(step) = plan.steps.get(at) else { break };
+            match self.step(step, shared) {
+                Err(_) if step.is_trial() && process::check_interrupt().is_ok() => return Ok(None),
+                result => result?,
+            }
+        }
+        Ok(Some(plan))
+    }
+
+    fn plan(&self, start: Start, more_passes: u32) -> Plan {
+        Plan::new(&self.needs, self.schedule(), &self.toolbox.engines, start, more_passes)
+    }
+
+    /// Whether what was made has the layout of what was linked in, so that all addresses stay true.
+    fn settled(&self, settle: &Settle) -> Result<bool> {
+        for (linked, made) in &settle.same {
+            let (linked, made) = (self.path(linked), self.path(made));
+            let same = compare::same_layout(&files::map(&linked)?, &files::map(&made)?);
+            if !same.map_err(|error| Error::file(&made, error))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Notes the sizes of what was linked into the kernel that is done.
+    pub(super) fn remember(&self, plan: &Plan) {
+        if !self.options.remember {
+            return;
+        }
+        let (kallsyms, btf) = plan.linked_in();
+        let [kallsyms, btf] = [kallsyms, btf].map(|name| name.map(|name| self.path(name)));
+        let sizes = Sizes::of_objects(kallsyms.as_deref(), btf.as_deref());
+        if let Err(error) = sizes.save(&self.tree.dir, &self.needs.output) {
+            // The next link starts cold, which is no fault of this one.
+            say::remark(format_args!("vmlinker: the sizes are not remembered: {error}"));
+        }
+    }
+}
