@@ -66,6 +66,7 @@ mod fields;
 mod frame;
 mod how;
 mod in_order;
+mod kept;
 mod layout;
 mod make;
 mod map;

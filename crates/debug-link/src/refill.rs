@@ -1,15 +1,16 @@
 //! One input exchanged in a linked image for another of the same shape.
 //!
-//! A kernel is linked with a kallsyms object whose tables have the right sizes and the wrong contents. The tables
-//! made of that kernel fit into the same place, so nothing has to be linked again: the contents are exchanged,
-//! and the fields that refer to symbols computed as the linker does it.
+//! A kernel is linked with a kallsyms object whose tables have the right sizes and the wrong contents, or with a BTF object
+//! that has no contents yet. What is made of that kernel fits into the same place, so nothing has to be linked again:
+//! the contents are exchanged, and the fields that refer to symbols computed as the linker does it.
 
 use std::collections::HashMap;
 
-use image::consts::{SHF_ALLOC, SHT_NOBITS, SHT_REL, SHT_RELA, STB_LOCAL};
+use image::consts::{SHF_ALLOC, SHT_NOBITS, STB_LOCAL};
 use image::{Elf, Section};
 
 use crate::error::{Error, lossy};
+use crate::kept;
 use crate::map::LinkMap;
 use crate::object::{Input, Object};
 use crate::relocate::Source;
@@ -37,7 +38,7 @@ struct Place {
 ///
 /// # Errors
 /// Objects of other sections or sizes, a map that does not tell where they are, references to anything but
-/// global symbols, kept relocations that would be others; `image` may have been changed in part then.
+/// global symbols, kept relocations that differ in more than addends; `image` may have been changed in part then.
 pub fn refill(image: &mut [u8], map: &LinkMap<'_>, exchange: &Exchange<'_>) -> Result<(), Error> {
     let object = |data| {
         let input = Input { name: exchange.name, data };
@@ -45,11 +46,16 @@ pub fn refill(image: &mut [u8], map: &LinkMap<'_>, exchange: &Exchange<'_>) -> R
         objects.into_iter().next().ok_or_else(|| Error::disagree("no object"))
     };
     let (old, new) = (object(exchange.old)?, object(exchange.new)?);
-    let (places, targets) = {
+    let (places, targets, addends) = {
         let elf = Elf::parse(image)?;
-        check_kept(&elf, &old, &new)?;
-        (places(&elf, map, &old, &new)?, targets(&elf, &new)?)
+        let places = places(&elf, map, &old, &new)?;
+        let mut addends = Vec::new();
+        for place in &places {
+            addends.extend(kept::new_addends(&elf, place.addr, place.section, &old, &new)?);
+        }
+        (places, targets(&elf, &new)?, addends)
     };
+    image::apply(image, &addends).map_err(|fault| Error::disagree(fault.to_string()))?;
     for place in places {
         let bytes = new.bytes(place.section)?;
         let source = Source {
@@ -131,25 +137,4 @@ fn targets(elf: &Elf<'_>, object: &Object<'_>) -> Result<Vec<Target>, Error> {
     };
     // The null symbol comes first in the table.
     Ok([Target::Unknown].into_iter().chain(object.symbols.iter().map(resolve)).collect())
-}
-
-/// Relocations that stay in the image (`--emit-relocs`) are not rewritten, so they have to be the same.
-fn check_kept(elf: &Elf<'_>, old: &Object<'_>, new: &Object<'_>) -> Result<(), Error> {
-    let tables = |section: &&Section<'_>| {
-        [SHT_RELA.0, SHT_REL.0].contains(&section.sh_type) && section.flags & SHF_ALLOC.0 == 0
-    };
-    if !elf.sections().iter().any(|section| tables(&section)) {
-        return Ok(());
-    }
-    let bytes = |object: &Object<'_>| -> Result<Vec<u8>, Error> {
-        let mut all = Vec::new();
-        for section in object.elf.sections().iter().filter(tables) {
-            all.extend_from_slice(object.elf.bytes(section)?);
-        }
-        Ok(all)
-    };
-    match bytes(old)? == bytes(new)? {
-        true => Ok(()),
-        false => Err(Error::unsupported(format!("{}: kept relocations that change", new.name))),
-    }
 }
