@@ -109,7 +109,8 @@ impl<'a> Plan<'a> {
         };
         let cover = |index: usize, buffer: &[u8]| match &items[index] {
             Item::Part { part, covered: true } => {
-                hash.update(part.bytes().unwrap_or(&buffer[..part.len as usize]));
+                // The buffer of a part that has not to be made may be shorter.
+                hash.update(part.bytes().unwrap_or_else(|| &buffer[..part.len as usize]));
             }
             Item::Part { covered: false, .. } => {}
             Item::Covered(bytes) => hash.update(bytes),
