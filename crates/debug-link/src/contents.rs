@@ -8,15 +8,10 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use crate::error::Error;
 use crate::layout::DebugSection;
 use crate::merge::Merged;
 use crate::plan::Plan;
-
-/// Strings that one task puts together.
-const STRINGS: usize = 1 << 13;
 
 /// A debug section of the finished image.
 #[derive(Debug, Clone, Copy)]
@@ -80,7 +75,10 @@ impl<'p, 'a> Contents<'p, 'a> {
     /// As those of [`Contents::read`].
     pub fn all(&self) -> Result<Cow<'p, [u8]>, Error> {
         if let Some(group) = self.debug.group {
-            return Ok(Cow::Owned(self.strings(&self.plan.merged[group as usize])));
+            return Ok(match &self.plan.merged[group as usize] {
+                Merged::Strings(strings) => Cow::Borrowed(strings.text()),
+                Merged::Entries(..) => Cow::Borrowed(&[]),
+            });
         }
         if let ([only], false) = (&self.debug.pieces[..], self.debug.relocated) {
             return Ok(Cow::Borrowed(self.plan.source(only)?.bytes));
@@ -88,26 +86,5 @@ impl<'p, 'a> Contents<'p, 'a> {
         let mut bytes = vec![0; self.len()];
         self.read(0..self.len(), &mut bytes)?;
         Ok(Cow::Owned(bytes))
-    }
-
-    /// Merged strings, put together.
-    fn strings(&self, merged: &Merged<'a>) -> Vec<u8> {
-        let Merged::Strings(strings) = merged else { return Vec::new() };
-        let mut bytes = vec![0; self.len()];
-        let (mut rest, mut at, mut parts) = (&mut bytes[..], 0, Vec::new());
-        for first in (0..strings.len()).step_by(STRINGS) {
-            let last = (first + STRINGS).min(strings.len());
-            let end = strings.start(last).unwrap_or(self.debug.size);
-            let (part, behind) = std::mem::take(&mut rest).split_at_mut((end - at) as usize);
-            parts.push((first..last, part));
-            (rest, at) = (behind, end);
-        }
-        parts.into_par_iter().for_each(|(range, mut part)| {
-            for text in strings.kept(range) {
-                part[..text.len()].copy_from_slice(text);
-                part = &mut part[text.len() + 1..];
-            }
-        });
-        bytes
     }
 }

@@ -13,8 +13,6 @@ use crate::merge::Merged;
 use crate::plan::Plan;
 use crate::relocate::{self, Chunk, Source, Stop};
 
-/// Strings of one part.
-const STRINGS: usize = 1 << 13;
 /// Bytes of a part that is just copied.
 const COPY: usize = 1 << 20;
 /// Relocations of the image in one part.
@@ -25,8 +23,6 @@ const RENUMBERED: usize = 1 << 14;
 enum Work<'p, 'a> {
     /// These bytes.
     Bytes(&'p [u8]),
-    /// Kept strings of a group, by index.
-    Strings(&'p Merged<'a>, std::ops::Range<usize>),
     /// A part of an input section.
     Chunk(Source<'p, 'a>, Chunk),
     /// The relocations of such a part, kept.
@@ -175,7 +171,9 @@ impl<'a> Plan<'a> {
     ) -> Result<(), Error> {
         let debug = &self.layout.debug[index as usize];
         if let Some(group) = debug.group {
-            string_parts(parts, &self.merged[group as usize], base, debug.size);
+            if let Merged::Strings(strings) = &self.merged[group as usize] {
+                copy(parts, base, strings.text());
+            }
             return Ok(());
         }
         for piece in &debug.pieces {
@@ -239,7 +237,7 @@ impl<'p> Part<'p, '_> {
                 [&source.bytes[chunk.bytes.clone()], source.records(chunk)]
             }
             Work::Kept(source, chunk) => [&[], source.records(chunk)],
-            Work::Bytes(_) | Work::Strings(..) | Work::Renumbered(..) => [&[], &[]],
+            Work::Bytes(_) | Work::Renumbered(..) => [&[], &[]],
         }
     }
 
@@ -250,16 +248,6 @@ impl<'p> Part<'p, '_> {
     pub(crate) fn make(&self, out: &mut [u8]) -> Result<(), Stop> {
         match &self.work {
             Work::Bytes(bytes) => out.copy_from_slice(bytes),
-            Work::Strings(merged, range) => {
-                let Merged::Strings(strings) = merged else { return Ok(()) };
-                let mut rest = out;
-                for text in strings.kept(range.clone()) {
-                    let (here, behind) = rest.split_at_mut(text.len() + 1);
-                    here[..text.len()].copy_from_slice(text);
-                    here[text.len()] = 0;
-                    rest = behind;
-                }
-            }
             Work::Chunk(source, chunk) => source.write(chunk, out)?,
             Work::Kept(source, chunk) => source.keep(chunk, out)?,
             Work::Renumbered(relocations, frame, fields) => {
@@ -277,23 +265,5 @@ fn copy<'p>(parts: &mut Vec<Part<'p, '_>>, at: u64, contents: &'p [u8]) {
     for (index, bytes) in contents.chunks(COPY).enumerate() {
         let at = at + (index * COPY) as u64;
         parts.push(Part { at, len: bytes.len() as u64, work: Work::Bytes(bytes) });
-    }
-}
-
-/// The parts of the strings of a debug section of `size` bytes at `base`.
-fn string_parts<'p, 'a>(
-    parts: &mut Vec<Part<'p, 'a>>,
-    merged: &'p Merged<'a>,
-    base: u64,
-    size: u64,
-) {
-    let Merged::Strings(strings) = merged else { return };
-    let mut first = 0;
-    let mut at = 0;
-    while first < strings.len() {
-        let last = (first + STRINGS).min(strings.len());
-        let end = strings.start(last).unwrap_or(size);
-        parts.push(Part { at: base + at, len: end - at, work: Work::Strings(merged, first..last) });
-        (first, at) = (last, end);
     }
 }
