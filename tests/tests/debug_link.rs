@@ -142,7 +142,7 @@ fn assert_contents(plan: &Plan<'_>, whole: &[u8], what: &str) {
         for (index, part) in expected.chunks(100_003).enumerate() {
             let start = index * 100_003;
             bytes.resize(part.len(), 0xaa);
-            contents.read(start..start + part.len(), &mut bytes).expect(name);
+            contents.read(start..start + part.len(), &mut bytes, None).expect(name);
             assert!(bytes == part, "{what}: {name} from {start:#x} on");
         }
     }

@@ -253,11 +253,11 @@ fn parts_of_debug_sections() {
                 let contents = plan.contents(name).expect(name);
                 assert_eq!(contents.all().expect(name), expected, "{name}");
                 let mut bytes = vec![0xaa; expected.len() + 1];
-                assert!(contents.read(0..bytes.len(), &mut bytes).is_err(), "{name}");
+                assert!(contents.read(0..bytes.len(), &mut bytes, None).is_err(), "{name}");
                 for start in (0..expected.len()).filter(|_| name != ".debug_str") {
                     for end in start..=expected.len() {
                         let part = &mut bytes[..end - start];
-                        contents.read(start..end, part).expect(name);
+                        contents.read(start..end, part, None).expect(name);
                         assert_eq!(*part, expected[start..end], "{name} {start}..{end}");
                     }
                 }
@@ -285,7 +285,8 @@ fn relocations_in_any_order() {
     // Part by part they are refused, by one part or another.
     small.with_plan(|plan| {
         let contents = plan.contents(".debug_info").expect("it has debug info");
-        let read = |start: usize, end: usize| contents.read(start..end, &mut vec![0; end - start]);
+        let read =
+            |start: usize, end: usize| contents.read(start..end, &mut vec![0; end - start], None);
         let halves = [0, contents.len() / 2, contents.len()];
         let errors = halves.windows(2).filter_map(|half| read(half[0], half[1]).err());
         let errors: Vec<String> = errors.map(|error| error.to_string()).collect();

@@ -183,7 +183,7 @@ impl<'a> Source<'_, 'a> {
         with_records!(self, apply, chunk, out)
     }
 
-    /// Writes the bytes `range` of the section to `out`, which has their length.
+    /// Writes the bytes `range` of the section to `out`, which has their length; returns what was read for it.
     ///
     /// # Errors
     /// A relocation that cannot be applied, or one that is not in the order of the offsets.
@@ -191,19 +191,20 @@ impl<'a> Source<'_, 'a> {
         &self,
         range: std::ops::Range<usize>,
         out: &mut [u8],
-    ) -> Result<(), Error> {
+    ) -> Result<Chunk, Error> {
         let chunk = match self.object.relocations[self.section as usize] {
             0 => Chunk { bytes: range.clone(), relocations: 0..0 },
             _ => with_records!(self, within, &range)?,
         };
         if chunk.bytes == range {
-            return self.write_sorted(&chunk, out);
+            self.write_sorted(&chunk, out)?;
+            return Ok(chunk);
         }
         // Fields reach over the ends: they are made whole, and cut.
         let mut whole = vec![0; chunk.bytes.len()];
         self.write_sorted(&chunk, &mut whole)?;
         out.copy_from_slice(&whole[range.start - chunk.bytes.start..][..range.len()]);
-        Ok(())
+        Ok(chunk)
     }
 
     /// Writes a chunk whose relocations have to be in the order of their offsets.

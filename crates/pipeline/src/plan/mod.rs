@@ -9,9 +9,12 @@
 //! ```text
 //! separate  LD .tmp_vmlinux.btf -> BTF;  LD .tmp_vmlinux.kallsyms1, 2 -> KSYMS;  LD vmlinux
 //! merged    LD .tmp_vmlinux1 -> BTF, KSYMS;  LD .tmp_vmlinux2 -> KSYMS;          LD vmlinux
-//! lean      LD .tmp_vmlinux1, DEBUG -> BTF, KSYMS;  LD .tmp_vmlinux2 -> KSYMS;   DEBUG vmlinux
-//! lean, warm        SIZES;  LD .tmp_vmlinux2 -> DEBUG .tmp_vmlinux1, BTF, KSYMS;  DEBUG vmlinux
+//! lean      LD .tmp_vmlinux1 -> BTF, KSYMS;  LD .tmp_vmlinux2 -> KSYMS;          DEBUG vmlinux
+//! lean, warm        SIZES;  LD .tmp_vmlinux2 -> BTF, KSYMS;                       DEBUG vmlinux
 //! ```
+//!
+//! In the lean schedules the types are read out of the debug information of the kernel's objects; who needs a kernel
+//! with it (pahole, the kernel's `resolve_btfids`) gets one by another step, DEBUG .tmp_vmlinux1.
 //!
 //! Why links repeat at all: kallsyms and BTF are made from a linked kernel and then linked into it.
 //! The first kallsyms table has the right size; the kernel linked with it has final addresses; the
@@ -32,7 +35,7 @@ mod step;
 
 pub use engine::{Engine, EngineError, EngineRequest, Engines, Part};
 pub use schedule::{Schedule, ScheduleError};
-pub use step::{Action, Filled, Step};
+pub use step::{Action, Filled, Linked, Step};
 
 use std::ops::RangeInclusive;
 
@@ -123,7 +126,7 @@ impl Plan {
         more_passes: u32,
     ) -> Self {
         let (names, steps) = (schedule.names(), Vec::new());
-        let mut builder = Builder { needs, schedule, engines, names, steps, start };
+        let mut builder = Builder { needs, schedule, engines, names, steps, start, typed: None };
         if !builder.can_be_warm() {
             builder.start = Start::Cold;
         }
@@ -162,6 +165,8 @@ struct Builder<'a> {
     names: Names,
     start: Start,
     steps: Vec<Step>,
+    /// The kernel that the types were made of.
+    typed: Option<String>,
 }
 
 /// The objects that a link takes beside the kernel's own.
@@ -232,7 +237,7 @@ impl Builder<'_> {
         }
         if self.needs.btf {
             let image = self.names.btf_image();
-            let why = "types are read out of a linked kernel's debug information";
+            let why = "types are made of a linked kernel";
             let lean = self.schedule == Schedule::Lean;
             self.link(&image, &linked, lean, why);
             linked.btf = Some(self.btf(&image, &linked));
@@ -354,7 +359,7 @@ impl Builder<'_> {
             true => {
                 "the kernel is linked already; tables, types and debug information are put into it"
             }
-            false => "the types are read out of the debug information of all objects",
+            false => "who makes the types reads them out of a kernel with debug information",
         };
         self.push(action, Engine::Native, why);
     }
@@ -381,25 +386,39 @@ impl Builder<'_> {
         object
     }
 
-    /// The object with the types of the kernel `stripped`, which was linked with `linked`; the lean schedule puts
-    /// debug information into it first.
-    fn btf(&mut self, stripped: &str, linked: &Objects) -> String {
-        let (image, object) = (self.names.btf_image(), self.names.btf_object());
-        if self.schedule == Schedule::Lean {
-            self.debug(&image, stripped, linked, linked);
+    /// Whether the types can be made of a kernel that has no debug information: nobody else looks at it.
+    fn reads_objects(&self) -> bool {
+        let parts = [Part::Btf, Part::Btfobj, Part::Btfids];
+        self.schedule == Schedule::Lean
+            && parts.iter().all(|&part| self.engines.of(part) == Engine::Native)
+    }
+
+    /// The object with the types of the kernel `image`, which was linked with `objects`.
+    fn btf(&mut self, image: &str, objects: &Objects) -> String {
+        let (mut image, object) = (image.to_string(), self.names.btf_object());
+        let mut linked = None;
+        let mut why = "types, deduplicated, as an object to be linked in";
+        if self.reads_objects() {
+            let Objects { kallsyms, btf } = objects.clone();
+            linked = Some(Linked { map: map_of(&image), kallsyms, btf });
+            why = "types out of the debug information of all objects, as an object to be linked in";
+        } else if self.schedule == Schedule::Lean {
+            let stripped = std::mem::replace(&mut image, self.names.btf_image());
+            self.debug(&image, &stripped, objects, objects);
         }
+        self.typed = Some(image.clone());
         let line_names_image = self.needs.btf_line_names_image;
         let encoder = self.engines.of(Part::Btf);
-        let action = Action::Btf { image, object: object.clone(), encoder, line_names_image };
-        let why = "types, deduplicated, as an object to be linked in";
+        let object_name = object.clone();
+        let action = Action::Btf { image, linked, object: object_name, encoder, line_names_image };
         self.push(action, self.engines.of(Part::Btfobj), why);
         object
     }
 
     fn finish(&mut self, output: &str, last_map: Option<String>) {
         let image = output.to_string();
-        if self.needs.btf_ids {
-            let action = Action::Btfids { image: image.clone(), btf_image: self.names.btf_image() };
+        if let (true, Some(btf_image)) = (self.needs.btf_ids, self.typed.take()) {
+            let action = Action::Btfids { image: image.clone(), btf_image };
             let why = "the ids of the types that the kernel refers to";
             self.push(action, self.engines.of(Part::Btfids), why);
         }

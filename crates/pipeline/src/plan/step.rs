@@ -32,6 +32,17 @@ impl Filled {
     }
 }
 
+/// A kernel that was linked without debug information, and what says where everything is in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Linked {
+    /// The linker's map of it.
+    pub map: String,
+    /// The kallsyms object that was linked in.
+    pub kallsyms: Option<String>,
+    /// The BTF object that was linked in.
+    pub btf: Option<String>,
+}
+
 /// What a step does. File names are relative to the object tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "action", rename_all = "lowercase")]
@@ -92,10 +103,12 @@ pub enum Action {
         /// The BTF object that was linked in.
         btf: Option<Filled>,
     },
-    /// Makes BTF of a linked kernel with debug information, as an object.
+    /// Makes BTF of a linked kernel, as an object.
     Btf {
         /// The kernel.
         image: String,
+        /// `None` if the kernel has debug information; else that of the kernel's objects is read.
+        linked: Option<Linked>,
         /// The object.
         object: String,
         /// Who makes the types; the step's own engine makes the object of them.
@@ -114,7 +127,7 @@ pub enum Action {
     Btfids {
         /// The kernel.
         image: String,
-        /// The temporary kernel that BTF was made of; from 7.0 on the ids lie beside it.
+        /// The temporary kernel that the types were made of; from 7.0 on the ids lie beside it.
         btf_image: String,
     },
     /// Sorts the tables of a linked kernel in place.
@@ -183,6 +196,10 @@ impl Step {
                 let objects = filled.flat_map(|f| [Some(&f.linked), f.contents.as_ref()]);
                 let names = [stripped, map].into_iter().chain(objects.flatten());
                 names.map(String::as_str).collect()
+            }
+            Action::Btf { image, linked: Some(linked), .. } => {
+                let objects = [&linked.kallsyms, &linked.btf].into_iter().flatten();
+                [image, &linked.map].into_iter().chain(objects).map(String::as_str).collect()
             }
             Action::Btf { image, .. } | Action::Nm { image, .. } => vec![image],
             Action::Btfids { image, btf_image } => vec![image, btf_image],

@@ -219,7 +219,6 @@ fn lean_links_twice_without_debug_information_and_never_with() {
     let expected = [
         "KSYMS .tmp_vmlinux0.kallsyms.o",
         "LD .tmp_vmlinux1",
-        "DEBUG .tmp_vmlinux1",
         "BTF .tmp_vmlinux1.btf.o",
         "NM .tmp_vmlinux1.syms",
         "KSYMS .tmp_vmlinux1.kallsyms.o",
@@ -240,6 +239,33 @@ fn lean_links_twice_without_debug_information_and_never_with() {
     let tables = [".tmp_vmlinux1.kallsyms.o", ".tmp_vmlinux2.kallsyms.o"];
     let expected = [&[".tmp_vmlinux2", ".tmp_vmlinux2.map"], &tables[..], &[".tmp_vmlinux1.btf.o"]];
     assert_eq!(last.inputs(), expected.concat());
+}
+
+/// Whoever looks at the kernel besides the encoder gets one with debug information.
+#[test]
+fn lean_writes_debug_information_for_the_types_only_where_it_is_read_from_a_file() {
+    let types = |plan: &Plan| -> Vec<(String, Vec<String>)> {
+        let steps = plan.steps.iter().filter(|step| {
+            matches!(step.action, Action::Debug { .. } | Action::Btf { .. } | Action::Btfids { .. })
+        });
+        let inputs = |step: &Step| step.inputs().into_iter().map(str::to_string).collect();
+        steps.map(|step| (step.verb().to_string(), inputs(step))).collect()
+    };
+    let needs = needs(&["DEBUG_INFO_BTF"]);
+    for part in [Part::Btf, Part::Btfids] {
+        let engines = Engines::all(Engine::Native).with(part, Engine::Kernel);
+        let plan = Plan::new(&needs, Schedule::Lean, &engines, Start::Cold, 0);
+        let inputs = [".tmp_vmlinux1", ".tmp_vmlinux1.map"].map(str::to_string).to_vec();
+        let found = types(&plan);
+        assert_eq!(found[0], ("DEBUG".to_string(), inputs), "{part:?}");
+        assert_eq!(found[1], ("BTF".to_string(), vec![".tmp_vmlinux1".to_string()]), "{part:?}");
+    }
+    let warm = types(&warm(BOTH, 0));
+    let objects = [".tmp_vmlinux0.kallsyms.o", ".tmp_vmlinux0.btf.o"];
+    let read = [&[".tmp_vmlinux2", ".tmp_vmlinux2.map"], &objects[..]].concat();
+    assert_eq!(warm[0], ("BTF".to_string(), read.into_iter().map(str::to_string).collect()));
+    let ids = ["vmlinux", ".tmp_vmlinux2"].map(str::to_string).to_vec();
+    assert_eq!(warm[2], ("BTFIDS".to_string(), ids));
 }
 
 #[test]
@@ -263,13 +289,8 @@ fn lean_with_a_third_pass_continues_from_the_second() {
 #[test]
 fn lean_without_kallsyms_or_without_btf() {
     let without_kallsyms = plan(&["DEBUG_INFO_BTF"], Schedule::Lean, Engine::Native, 0);
-    let expected = [
-        "LD .tmp_vmlinux1",
-        "DEBUG .tmp_vmlinux1",
-        "BTF .tmp_vmlinux1.btf.o",
-        "LD .tmp_vmlinux2",
-        "DEBUG vmlinux",
-    ];
+    let expected =
+        ["LD .tmp_vmlinux1", "BTF .tmp_vmlinux1.btf.o", "LD .tmp_vmlinux2", "DEBUG vmlinux"];
     assert_eq!(lines(&without_kallsyms), expected);
     let without_btf = plan(&["KALLSYMS"], Schedule::Lean, Engine::Native, 0);
     assert_eq!(links(&without_btf), [(".tmp_vmlinux1", true), (".tmp_vmlinux2", true)]);
@@ -285,7 +306,6 @@ fn a_warm_start_links_once() {
         "SIZES .tmp_vmlinux0.kallsyms.o",
         "SIZES .tmp_vmlinux0.btf.o",
         "LD .tmp_vmlinux2",
-        "DEBUG .tmp_vmlinux1",
         "BTF .tmp_vmlinux1.btf.o",
         "NM .tmp_vmlinux2.syms",
         "KSYMS .tmp_vmlinux2.kallsyms.o",
@@ -345,13 +365,12 @@ fn a_warm_start_without_kallsyms_or_without_btf() {
     let expected = [
         "SIZES .tmp_vmlinux0.btf.o",
         "LD .tmp_vmlinux2",
-        "DEBUG .tmp_vmlinux1",
         "BTF .tmp_vmlinux1.btf.o",
         "DEBUG vmlinux",
     ];
     assert_eq!(lines(&types), expected);
     let mended = warm(&["DEBUG_INFO_BTF"], 1);
-    assert_eq!(lines(&mended)[4..], ["LD .tmp_vmlinux3", "DEBUG vmlinux"]);
+    assert_eq!(lines(&mended)[3..], ["LD .tmp_vmlinux3", "DEBUG vmlinux"]);
     assert_eq!(mended.settle, None);
     let tables = warm(&["KALLSYMS"], 0);
     assert_eq!(links(&tables), [(".tmp_vmlinux2", true)]);

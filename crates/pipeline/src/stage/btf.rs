@@ -11,25 +11,30 @@ use dwarf_btf::Encoded;
 use crate::error::{Error, Result};
 use crate::features::BtfRecipe;
 use crate::files;
-use crate::plan::{Engine, Part};
+use crate::plan::{Engine, Linked, Part};
 use crate::say;
 
 use super::Stage;
+use super::inputs::Shared;
 
 /// Alignment of `.BTF` in the object, in bytes: objcopy gives 1 to a section that it adds.
 const BTF_ALIGN: u64 = 1;
 
 impl Stage<'_> {
-    /// The types of `image`, made by `encoder`, as `object`.
+    /// The types of `image`, made by `encoder`, as `object`; of a kernel that was `linked` without debug information
+    /// they are made of that of its objects.
     pub(super) fn native_btf_object(
         &self,
         image: &str,
         object: &str,
         encoder: Engine,
+        linked: Option<&Linked>,
+        shared: &Shared<'_>,
     ) -> Result<()> {
-        let types = match encoder {
-            Engine::Native => self.encoded_types(image)?,
-            Engine::Kernel => self.pahole_types(image)?,
+        let types = match (encoder, linked) {
+            (Engine::Native, Some(linked)) => self.types_of_objects(image, linked, shared)?,
+            (Engine::Native, None) => self.encoded_types(image)?,
+            (Engine::Kernel, _) => self.pahole_types(image)?,
         };
         let types = match self.tree.features.btf {
             BtfRecipe::InPlace => types,
@@ -54,8 +59,8 @@ impl Stage<'_> {
     }
 
     /// What pahole would write, byte for byte.
-    fn encoded_types(&self, image: &str) -> Result<Vec<u8>> {
-        let options = self.toolbox.btf.as_ref().expect("native BTF has the tree's options");
+    pub(super) fn encoded_types(&self, image: &str) -> Result<Vec<u8>> {
+        let options = self.encoder_options();
         let flags = self.call.words("PAHOLE_FLAGS");
         let words: Vec<&str> = ["pahole", "-J"].into_iter().chain(flags).chain([image]).collect();
         self.show_native(&words);
@@ -65,6 +70,16 @@ impl Stage<'_> {
             let Encoded { btf, .. } = dwarf_btf::encode(elf, &options)?;
             Ok(btf)
         })?;
+        self.some_types(image, types)
+    }
+
+    /// What the tree asks of pahole.
+    pub(super) fn encoder_options(&self) -> &dwarf_btf::Options<'static> {
+        self.toolbox.btf.as_ref().expect("native BTF has the tree's options")
+    }
+
+    /// The types, if there are any.
+    pub(super) fn some_types(&self, image: &str, types: Vec<u8>) -> Result<Vec<u8>> {
         match types.is_empty() {
             true => {
                 Err(Error::file(self.path(image), "no type was found in its debug information")

@@ -34,8 +34,8 @@ pub(super) struct Debug<'a> {
     pub btf: Option<&'a Filled>,
 }
 
-/// Why there is no such kernel.
-enum Fault {
+/// Why debug information could not be linked here.
+pub(super) enum Fault {
     /// A rule that is not followed: the linker can still do it.
     Rule(debug_link::Error),
     /// A fault that another link would meet too.
@@ -76,10 +76,8 @@ impl Stage<'_> {
         shared: &Shared<'_>,
         dialect: &Dialect,
     ) -> std::result::Result<(), Fault> {
-        let mut objects = Vec::new();
-        for filled in [step.kallsyms, step.btf].into_iter().flatten() {
-            objects.extend(self.open(&filled.linked)?);
-        }
+        let linked = [step.kallsyms, step.btf].into_iter().flatten();
+        let objects = self.open_all(linked.map(|filled| filled.linked.as_str()))?;
         let made: Vec<Input<'_>> = objects.iter().map(Object::input).collect();
         let map = files::read(&self.path(step.map))?;
         let map = LinkMap::parse_gnu(&map)?;

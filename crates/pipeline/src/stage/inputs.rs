@@ -121,15 +121,20 @@ impl Stage<'_> {
     /// The kernel's own objects in the order of the link, with the names that they have in the linker's map.
     pub(super) fn own_objects(&self) -> Result<Vec<Object>> {
         let (named, _) = link::kernel_objects(self.call, &self.tree.config, &self.tree.features);
+        self.open_all(named.into_iter())
+    }
+
+    /// Objects, and all objects of archives.
+    pub(super) fn open_all<'n>(&self, names: impl Iterator<Item = &'n str>) -> Result<Vec<Object>> {
         let mut objects = Vec::new();
-        for name in named {
+        for name in names {
             objects.extend(self.open(name)?);
         }
         Ok(objects)
     }
 
     /// An object, or all objects of an archive.
-    pub(super) fn open(&self, name: &str) -> Result<Vec<Object>> {
+    fn open(&self, name: &str) -> Result<Vec<Object>> {
         let path = self.path(name);
         let map = files::map(&path)?;
         let members = image::members(&map).map_err(|error| Error::file(&path, error))?;

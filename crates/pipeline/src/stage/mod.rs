@@ -13,6 +13,7 @@ mod inputs;
 mod kernel;
 mod link;
 mod native;
+mod types;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -186,8 +187,8 @@ impl<'a> Stage<'a> {
                 }
             }
             (Action::As { source, object }, _) => self.assemble(source, object),
-            (Action::Btf { image, object, encoder, .. }, Native) => {
-                self.native_btf_object(image, object, *encoder)
+            (Action::Btf { image, linked, object, encoder, .. }, Native) => {
+                self.native_btf_object(image, object, *encoder, linked.as_ref(), shared)
             }
             (Action::Btf { image, object, .. }, Kernel) => self.kernel_btf_object(image, object),
             (Action::Nm { image, map }, Native) => self.native_map(self.working_name(image), map),

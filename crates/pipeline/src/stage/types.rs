@@ -1,0 +1,130 @@
+//! Types out of the debug information of the kernel's objects.
+//!
+//! The kernel that the types are made of was linked without debug information. What the encoder reads of it is made
+//! when it is asked for: a file of hundreds of MB is neither written nor read, and no more of it is in memory than
+//! the units that are being read. Where the linker's rules cannot be followed, the kernel gets its debug
+//! information after all, as a file that is removed again.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use debug_link::{Contents, Dialect, Input, LinkMap, Plan};
+use dwarf_btf::{DebugSource, Unreadable};
+use image::Elf;
+
+use crate::error::{Error, Result};
+use crate::files;
+use crate::plan::{Filled, Linked};
+
+use super::Stage;
+use super::debug::{Debug, Fault};
+use super::inputs::{Object, Pages, Shared};
+
+impl Stage<'_> {
+    /// The types of the kernel `image`, which was `linked` without debug information.
+    pub(super) fn types_of_objects(
+        &self,
+        image: &str,
+        linked: &Linked,
+        shared: &Shared<'_>,
+    ) -> Result<Vec<u8>> {
+        let dialect = self.toolbox.lean.expect("a lean link has the linker's dialect");
+        match self.jobs.run(|| self.try_types(image, linked, shared, &dialect))? {
+            Ok(types) => self.some_types(image, types),
+            Err(Fault::Edge(error)) => Err(error),
+            Err(Fault::Rule(_)) => self.types_of_file(image, linked, shared),
+        }
+    }
+
+    fn try_types(
+        &self,
+        image: &str,
+        linked: &Linked,
+        shared: &Shared<'_>,
+        dialect: &Dialect,
+    ) -> std::result::Result<Vec<u8>, Fault> {
+        let names = [&linked.kallsyms, &linked.btf].into_iter().flatten();
+        let objects = self.open_all(names.map(String::as_str))?;
+        let made: Vec<Input<'_>> = objects.iter().map(Object::input).collect();
+        let map = files::read(&self.path(&linked.map))?;
+        let map = LinkMap::parse_gnu(&map)?;
+        let path = self.path(image);
+        let kernel = files::map(&path)?;
+        let plan = shared.prepared()?.plan(&made, &kernel, &map, dialect)?;
+        let source = Unwritten::new(&plan, shared.pages());
+        let elf = Elf::parse(&kernel).map_err(|error| Error::file(&path, error))?;
+        let encoded = dwarf_btf::encode_from(&elf, &source, self.encoder_options());
+        match (encoded, source.fault.get()) {
+            (Ok(encoded), _) => Ok(encoded.btf),
+            (Err(_), Some(rule)) => Err(Fault::Rule(rule.clone())),
+            (Err(error), None) => Err(Fault::Edge(Error::file(&path, error))),
+        }
+    }
+
+    /// The types out of a file with debug information, which the linker writes if need be. It says why.
+    fn types_of_file(&self, image: &str, linked: &Linked, shared: &Shared<'_>) -> Result<Vec<u8>> {
+        let whole = format!("{image}.debug");
+        let object = |linked: &Option<String>| {
+            linked.clone().map(|linked| Filled { linked, contents: None })
+        };
+        let (kallsyms, btf) = (object(&linked.kallsyms), object(&linked.btf));
+        let step = Debug {
+            image: &whole,
+            name: &whole,
+            stripped: image,
+            map: &linked.map,
+            kallsyms: kallsyms.as_ref(),
+            btf: btf.as_ref(),
+        };
+        self.put_debug_in(&step, shared)?;
+        let types = self.encoded_types(&whole);
+        files::remove(&self.path(&whole))?;
+        types
+    }
+}
+
+/// Debug sections that are made when they are asked for.
+struct Unwritten<'p, 'a> {
+    plan: &'p Plan<'a>,
+    info: Option<Contents<'p, 'a>>,
+    pages: Pages<'p>,
+    /// The first rule that could not be followed.
+    fault: OnceLock<debug_link::Error>,
+}
+
+impl<'p, 'a> Unwritten<'p, 'a> {
+    fn new(plan: &'p Plan<'a>, pages: Pages<'p>) -> Self {
+        Unwritten { plan, info: plan.contents(".debug_info"), pages, fault: OnceLock::new() }
+    }
+
+    fn noted<T>(&self, result: std::result::Result<T, debug_link::Error>) -> Noted<T> {
+        result.map_err(|fault| {
+            // One is enough; which of several is of no importance.
+            let _ = self.fault.set(fault);
+            Unreadable
+        })
+    }
+}
+
+/// What has been noted if it went wrong.
+type Noted<T> = std::result::Result<T, Unreadable>;
+
+impl DebugSource for Unwritten<'_, '_> {
+    fn info_len(&self) -> usize {
+        self.info.map_or(0, |info| info.len())
+    }
+
+    fn info(&self, range: Range<usize>, out: &mut [u8]) -> Noted<()> {
+        let info = self.info.ok_or(Unreadable)?;
+        let release = |read: &[u8]| self.pages.forget(read);
+        self.noted(info.read(range, out, Some(&release)))
+    }
+
+    fn section(&self, name: &str) -> Noted<Cow<'_, [u8]>> {
+        match self.plan.contents(name) {
+            Some(section) => self.noted(section.all()),
+            None => Ok(Cow::Borrowed(&[])),
+        }
+    }
+}
