@@ -3,6 +3,7 @@
 //! What debug information is made of does not depend on any link, so it is made ready while the linker works on the
 //! first one, by the threads that are to spare. Whoever needs it first waits for that, or does it.
 
+use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -64,6 +65,11 @@ impl<'o> Pages<'o> {
         Pages { maps }
     }
 
+    /// Gives all pages back; what is read again comes from the page cache.
+    pub(super) fn forget_all(&self) {
+        self.maps.iter().for_each(|map| files::forget(map, 0..map.len() as u64));
+    }
+
     /// Gives the pages of a part of a map back; of anything else, nothing.
     pub(super) fn forget(&self, part: &[u8]) {
         let behind = self.maps.partition_point(|map| map.as_ptr() <= part.as_ptr());
@@ -99,20 +105,24 @@ impl<'o> Shared<'o> {
     pub(super) fn prepared(&self) -> std::result::Result<&Prepared<'o>, debug_link::Error> {
         let prepare = || {
             let inputs: Vec<Input<'o>> = self.objects.iter().map(Object::input).collect();
-            Prepared::new(&inputs)
+            let prepared = Prepared::new(&inputs);
+            self.pages().forget_all();
+            prepared
         };
         self.prepared.get_or_init(prepare).as_ref().map_err(Clone::clone)
     }
 
-    /// Begins in the background, if there are threads to spare.
+    /// Begins in the background, if there are threads to spare; `old` is closed there too.
     pub(super) fn begin<'scope>(
         &'scope self,
         scope: &'scope Scope<'scope, '_>,
         jobs: &'scope Jobs,
+        old: Option<File>,
     ) {
         scope.spawn(|| {
             // Whatever goes wrong is met again by the step that needs it.
             let _ = jobs.run_beside(|| self.prepared().is_ok());
+            drop(old);
         });
     }
 }

@@ -15,6 +15,7 @@ mod link;
 mod native;
 mod types;
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
@@ -100,7 +101,11 @@ impl<'a> Stage<'a> {
     fn run_steps(&mut self) -> Result<()> {
         // From here on there is no vmlinux until a whole one can take the name.
         let last_link = format!("LD {}", self.needs.output);
-        files::remove(&self.path(&self.needs.output)).map_err(|error| error.in_step(&last_link))?;
+        let output = self.path(&self.needs.output);
+        // The last one to close a removed file waits for the system to take it apart: that is done in the background.
+        let lean = self.schedule() == Schedule::Lean;
+        let old = if lean { File::open(&output).ok() } else { None };
+        files::remove(&output).map_err(|error| error.in_step(&last_link))?;
         self.version_timestamp()?;
         self.update_tracepoints()?;
         self.check_inputs().map_err(|error| error.in_step(&last_link))?;
@@ -109,13 +114,12 @@ impl<'a> Stage<'a> {
             Sizes::forget(&self.tree.dir).map_err(|error| error.in_step(&last_link))?;
         }
 
-        let lean = self.schedule() == Schedule::Lean;
         let objects = if lean { self.own_objects() } else { Ok(Vec::new()) };
         let objects = objects.map_err(|error| error.in_step(&last_link))?;
         let (shared, jobs) = (inputs::Shared::new(&objects), self.jobs);
         let plan = std::thread::scope(|scope| {
             if lean {
-                shared.begin(scope, jobs);
+                shared.begin(scope, jobs, old);
             }
             self.follow(&shared)
         })?;

@@ -123,7 +123,12 @@ impl DebugSource for Unwritten<'_, '_> {
 
     fn section(&self, name: &str) -> Noted<Cow<'_, [u8]>> {
         match self.plan.contents(name) {
-            Some(section) => self.noted(section.all()),
+            Some(section) => {
+                let bytes = self.noted(section.all());
+                // Merged strings have been gathered from all over the inputs.
+                self.pages.forget_all();
+                bytes
+            }
             None => Ok(Cow::Borrowed(&[])),
         }
     }
