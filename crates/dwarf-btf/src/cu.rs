@@ -168,6 +168,11 @@ impl Cu {
         &self.words[start..end]
     }
 
+    /// The record of a type; `None` for `void`.
+    pub fn known(&self, id: LocalId) -> Option<&[u32]> {
+        (id != 0).then(|| self.record(id))
+    }
+
     /// Size of a type in bytes as pahole computes it; 0 for what has none.
     pub fn size_of(&self, id: LocalId, address_size: u8) -> u64 {
         let mut factor = 1u64;

@@ -37,12 +37,6 @@ const MAX_DEPTH: u32 = 1000;
 /// The hashes of a unit's types, by number.
 #[derive(Debug, Default)]
 pub(crate) struct Digest {
-    /// Everything that a type says but what it refers to.
-    heads: Vec<u64>,
-    /// What the types refer to, one type behind the other, and where each begins. Arrays' indices are a
-    /// number behind the last type.
-    references: Vec<u32>,
-    starts: Vec<u32>,
     /// The structures and unions that have names.
     composites: Vec<u32>,
     /// The types whose hashes follow from others, behind those that they refer to.
@@ -88,68 +82,43 @@ fn named(record: &[u32]) -> u64 {
 impl Digest {
     /// Makes the hashes of a unit.
     pub fn make(&mut self, cu: &Cu) -> Result<(), TooDeep> {
-        self.heads(cu);
+        self.leaves(cu);
         self.patterns.clear();
-        let Digest {
-            heads,
-            references,
-            starts,
-            composites,
-            order,
-            outlines,
-            identities,
-            contents,
-            ..
-        } = self;
-        let graph = Graph { heads, references, starts };
-        let count = graph.heads.len() as u32;
+        let Digest { composites, order, outlines, identities, contents, .. } = self;
+        let count = outlines.len() as u32;
         order.clear();
-        graph.all(outlines, order)?;
+        for id in 1..count {
+            if outlines[id as usize] == 0 {
+                outline(cu, id, outlines, order, MAX_DEPTH)?;
+            }
+        }
         for &id in composites.iter() {
-            identities[id as usize] = mix(graph.hash(id, outlines) ^ DEFINED, STEP) | 1;
+            identities[id as usize] = mix(hash(cu.record(id), outlines) ^ DEFINED, STEP) | 1;
         }
         // The same types are known from the start, so the same order will do.
         for &id in order.iter() {
-            identities[id as usize] = graph.hash(id, identities) | 1;
+            identities[id as usize] = hash(cu.record(id), identities) | 1;
         }
         contents.clear();
         contents.resize(count as usize, 0);
         for &id in composites.iter() {
-            contents[id as usize] = graph.hash(id, identities) | 1;
+            contents[id as usize] = hash(cu.record(id), identities) | 1;
         }
         Ok(())
     }
 
-    /// Goes through the records, and sets the hashes that follow from a record alone.
-    fn heads(&mut self, cu: &Cu) {
-        let Digest { heads, references, starts, composites, outlines, identities, .. } = self;
+    /// Sets the hashes of the types that are known by their names.
+    fn leaves(&mut self, cu: &Cu) {
+        let Digest { composites, outlines, identities, .. } = self;
         let count = cu.starts.len() + 1;
-        heads.clear();
-        heads.push(0);
-        references.clear();
-        starts.clear();
-        starts.extend([0, 0]);
         composites.clear();
         for hashes in [&mut *outlines, &mut *identities] {
             hashes.clear();
-            hashes.resize(count + 1, 0);
+            hashes.resize(count, 0);
             hashes[0] = VOID;
-            hashes[count] = INDEX_IDENTITY;
         }
         for id in 1..count {
             let record = cu.record(id as u32);
-            let head = head(record);
-            heads.push(head);
-            // Most references are those of structures, whose members are known to be so many.
-            if matches!(kind_of(record[1]), kind::STRUCT | kind::UNION) {
-                references.extend(record[3..].chunks_exact(3).map(|member| member[1]));
-            } else {
-                let index = count as u32;
-                each_reference(record, |target| {
-                    references.push(if target == INDEX { index } else { target });
-                });
-            }
-            starts.push(references.len() as u32);
             if !is_leaf(record) {
                 continue;
             }
@@ -158,7 +127,7 @@ impl Digest {
             match kind_of(record[1]) {
                 kind::STRUCT | kind::UNION => composites.push(id as u32),
                 kind::FWD => identities[id] = mix(name ^ FORWARD, STEP) | 1,
-                _ => identities[id] = head | 1,
+                _ => identities[id] = hash(record, &[]) | 1,
             }
         }
     }
@@ -172,12 +141,6 @@ impl Digest {
     #[inline]
     pub fn identity(&self, id: u32) -> u64 {
         if id == INDEX { INDEX_IDENTITY } else { self.identities[id as usize] }
-    }
-
-    /// What the type refers to, in the record's order; [`INDEX`] is a number behind the last type.
-    pub fn references(&self, id: u32) -> &[u32] {
-        let (start, end) = (self.starts[id as usize], self.starts[id as usize + 1]);
-        &self.references[start as usize..end as usize]
     }
 
     /// Identity and contents in one, never 0; the identity where there are no contents.
@@ -221,112 +184,90 @@ impl Digest {
     }
 }
 
-/// A unit's types as they refer to each other.
-struct Graph<'d> {
-    heads: &'d [u64],
-    references: &'d [u32],
-    starts: &'d [u32],
-}
+/// Marks a type that is being hashed; no hash is even.
+const BUSY: u64 = 2;
 
-impl Graph<'_> {
-    /// Marks a type that is being hashed; no hash is even.
-    const BUSY: u64 = 2;
-
-    fn references(&self, id: u32) -> &[u32] {
-        let (start, end) = (self.starts[id as usize], self.starts[id as usize + 1]);
-        &self.references[start as usize..end as usize]
-    }
-
-    /// Fills in the hashes that are not there, and notes in which order.
-    fn all(&self, hashes: &mut [u64], order: &mut Vec<u32>) -> Result<(), TooDeep> {
-        for id in 1..self.heads.len() as u32 {
-            if hashes[id as usize] == 0 {
-                self.one(id, hashes, order, MAX_DEPTH)?;
+/// Fills in the outline of a type and of all that it refers to, and notes in which order.
+fn outline(
+    cu: &Cu,
+    id: u32,
+    outlines: &mut [u64],
+    order: &mut Vec<u32>,
+    depth: u32,
+) -> Result<(), TooDeep> {
+    let record = cu.record(id);
+    for target in references(record) {
+        match outlines.get(target as usize) {
+            Some(0) if depth == 0 => return Err(TooDeep),
+            Some(0) => {
+                outlines[id as usize] = BUSY;
+                outline(cu, target, outlines, order, depth - 1)?;
             }
+            Some(&BUSY) => return Err(TooDeep),
+            _ => {}
         }
-        Ok(())
     }
-
-    /// Fills in the hash of a type and of all that it refers to.
-    fn one(
-        &self,
-        id: u32,
-        hashes: &mut [u64],
-        order: &mut Vec<u32>,
-        depth: u32,
-    ) -> Result<(), TooDeep> {
-        for &target in self.references(id) {
-            match hashes[target as usize] {
-                0 if depth == 0 => return Err(TooDeep),
-                0 => {
-                    hashes[id as usize] = Self::BUSY;
-                    self.one(target, hashes, order, depth - 1)?;
-                }
-                Self::BUSY => return Err(TooDeep),
-                _ => {}
-            }
-        }
-        hashes[id as usize] = self.hash(id, hashes) | 1;
-        order.push(id);
-        Ok(())
-    }
-
-    /// Hash of a type, with the hashes of what it refers to. The products do not wait for each other.
-    #[inline]
-    fn hash(&self, id: u32, hashes: &[u64]) -> u64 {
-        let mut state = self.heads[id as usize];
-        let mut step = STEP;
-        for &target in self.references(id) {
-            step = step.wrapping_add(NEXT);
-            state = state.wrapping_add(mix(hashes[target as usize] ^ SEED, step));
-        }
-        mix(state ^ SEED, STEP)
-    }
+    outlines[id as usize] = hash(record, outlines) | 1;
+    order.push(id);
+    Ok(())
 }
 
-/// Calls `each` with all references of a record in their order.
+/// Hash of a record, with the hashes of what it refers to. The products do not wait for each other.
 #[inline]
-pub(crate) fn each_reference(record: &[u32], mut each: impl FnMut(u32)) {
-    match kind_of(record[1]) {
-        kind::STRUCT | kind::UNION => {
-            record[3..].chunks_exact(3).for_each(|member| each(member[1]));
-        }
-        kind::ARRAY => {
-            each(record[3]);
-            each(record[4]);
-        }
-        kind::FUNC_PROTO => {
-            each(record[2]);
-            record[3..].chunks_exact(2).for_each(|param| each(param[1]));
-        }
-        kind::INT | kind::FLOAT | kind::ENUM | kind::ENUM64 | kind::FWD => {}
-        _ => each(record[2]),
-    }
-}
-
-/// Hash of all that a record says but what it refers to.
-#[inline]
-fn head(record: &[u32]) -> u64 {
+fn hash(record: &[u32], hashes: &[u64]) -> u64 {
     let pair = |a: u32, b: u32| u64::from(a) | u64::from(b) << 32;
     let mut state = mix(pair(record[0], record[1]) ^ SEED, STEP);
-    let mut step = STEP;
-    let mut add = |word: u64| {
+    let mut step = NAME;
+    // What is said beside a reference, and what it leads to.
+    let mut add = |word: u64, target: u64| {
         step = step.wrapping_add(NEXT);
-        state = state.wrapping_add(mix(word ^ NAME, step));
+        state = state.wrapping_add(mix(word ^ step, target ^ SEED));
     };
     match kind_of(record[1]) {
         kind::STRUCT | kind::UNION => {
-            add(u64::from(record[2]));
-            record[3..].chunks_exact(3).for_each(|member| add(pair(member[0], member[2])));
+            add(u64::from(record[2]), STEP);
+            for member in record[3..].chunks_exact(3) {
+                add(pair(member[0], member[2]), hashes[member[1] as usize]);
+            }
         }
-        kind::ARRAY => add(u64::from(record[5])),
+        // All arrays have the same index.
+        kind::ARRAY => add(u64::from(record[5]), hashes[record[3] as usize]),
         kind::FUNC_PROTO => {
-            record[3..].chunks_exact(2).for_each(|param| add(u64::from(param[0])));
+            add(0, hashes[record[2] as usize]);
+            for param in record[3..].chunks_exact(2) {
+                add(u64::from(param[0]), hashes[param[1] as usize]);
+            }
         }
         kind::INT | kind::FLOAT | kind::ENUM | kind::ENUM64 | kind::FWD => {
-            record[2..].iter().for_each(|&word| add(u64::from(word)));
+            record[2..].iter().for_each(|&word| add(u64::from(word), STEP));
         }
-        _ => {}
+        _ => add(0, hashes[record[2] as usize]),
     }
-    mix(state, STEP)
+    mix(state ^ SEED, STEP)
+}
+
+/// Where a record says what it refers to.
+#[inline]
+fn reference_positions(record: &[u32]) -> impl Iterator<Item = usize> + use<> {
+    let (start, end, step) = match kind_of(record[1]) {
+        kind::STRUCT | kind::UNION => (4, record.len(), 3),
+        kind::DATASEC => (3, record.len(), 3),
+        kind::FUNC_PROTO => (2, record.len(), 2),
+        kind::ARRAY => (3, 5, 1),
+        kind::INT | kind::FLOAT | kind::ENUM | kind::ENUM64 | kind::FWD => (0, 0, 1),
+        _ => (2, 3, 1),
+    };
+    (start..end).step_by(step)
+}
+
+/// All that a record refers to, in the record's order.
+#[inline]
+pub(crate) fn references(record: &[u32]) -> impl Iterator<Item = u32> {
+    reference_positions(record).map(|at| record[at])
+}
+
+/// Replaces what a record refers to by what `of` says of it.
+#[inline]
+pub(crate) fn replace_references(record: &mut [u32], mut of: impl FnMut(u32) -> u32) {
+    reference_positions(record).for_each(|at| record[at] = of(record[at]));
 }

@@ -122,7 +122,7 @@ impl<'r, 's> Explain<'r, 's> {
         let name = String::from_utf8_lossy(decision.function.text).into_owned();
         let describe = |saved| self.describe(&name, decision.saved, saved, stream);
         let description = describe(decision.chosen);
-        let symbols = &decision.function.symbols;
+        let symbols = decision.symbols;
         let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
         let units = |is: fn(&Saved) -> bool| {
             let found = decision.group.iter().filter(|saved| is(saved));

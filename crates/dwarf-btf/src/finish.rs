@@ -11,14 +11,14 @@ use image::Elf;
 use rayon::prelude::*;
 
 use crate::cu::{DeclTag, Func, INDEX, info, kind, kind_of};
-use crate::digest::is_named_composite;
+use crate::digest::{is_named_composite, replace_references};
 use crate::explain::Explain;
 use crate::graph::{Graph, Map, forwards};
 use crate::hash;
 use crate::merge::{Doubt, Gathering, Kept, Outcome, section};
 use crate::output::{StringTable, write};
 use crate::pool::Place;
-use crate::saved::{SavedFunctions, Stream, TagNames, decl_tag};
+use crate::saved::{SavedFunctions, Stream, decl_tag};
 use crate::strings::FirstUse;
 use crate::units::Reader;
 use crate::{Encoded, Error, Options, Report};
@@ -34,6 +34,8 @@ struct Classes {
     next: u64,
     names: Option<FirstUse>,
     name_at: u64,
+    /// No function is added twice.
+    functions_once: bool,
     doubt: Option<Doubt>,
 }
 
@@ -97,6 +99,7 @@ impl Stream for Classes {
         }
         match kind_of(record[1]) {
             kind::VAR | kind::DATASEC => self.push(record, place),
+            kind::FUNC if self.functions_once => self.push(record, place),
             _ => self.intern(record, place),
         }
     }
@@ -163,29 +166,13 @@ impl Builder<'_> {
         record.clear();
         record.extend_from_slice(self.graph.record(index));
         let mut children = children.iter();
-        each_reference_mut(&mut record, |word| {
-            *word = children.next().map_or(0, |&child| self.class_of_child(child));
+        replace_references(&mut record, |_| {
+            children.next().map_or(0, |&child| self.class_of_child(child))
         });
         let class = self.classes.intern(&record, self.graph.place(index));
         self.class[index as usize] = class;
         self.record = record;
         class
-    }
-}
-
-fn each_reference_mut(record: &mut [u32], mut each: impl FnMut(&mut u32)) {
-    match kind_of(record[1]) {
-        kind::STRUCT | kind::UNION => {
-            record[3..].chunks_exact_mut(3).for_each(|member| each(&mut member[1]));
-        }
-        kind::ARRAY => record[3..5].iter_mut().for_each(each),
-        kind::FUNC_PROTO => {
-            each(&mut record[2]);
-            record[3..].chunks_exact_mut(2).for_each(|param| each(&mut param[1]));
-        }
-        kind::DATASEC => record[3..].chunks_exact_mut(3).for_each(|item| each(&mut item[0])),
-        kind::INT | kind::FLOAT | kind::ENUM | kind::ENUM64 | kind::FWD => {}
-        _ => each(&mut record[2]),
     }
 }
 
@@ -223,6 +210,7 @@ pub(crate) fn run(
         return Ok(Outcome::InDoubt(doubt));
     }
     classes.names = Some(first_use);
+    classes.functions_once = reader.rules.save_functions;
     let mut report = Report::default();
     let place = |id: u32| if id == 0 { 0 } else { class[graph.index(id - 1) as usize] };
     let mut end = Ending {
@@ -242,8 +230,9 @@ pub(crate) fn run(
             end.unit(unit as u32, &kept, &place, &mut classes);
         }
     }
-    end.finish(&mut classes, options, &mut report);
-    Ok(Outcome::Done(Encoded { btf: layout(classes, reader, elf), report }))
+    let (all, ()) =
+        rayon::join(|| reader.strings.all(), || end.finish(&mut classes, options, &mut report));
+    Ok(Outcome::Done(Encoded { btf: layout(&classes, &all, elf), report }))
 }
 
 /// The pool's type that arrays are indexed by: the first unit's `int`, if the unit has it before any
@@ -275,8 +264,8 @@ fn index_class(
     }
     let needs = |kept: &Option<Kept>| kept.as_ref().is_some_and(|kept| kept.cu.has_array);
     let Some(unit) = units.iter().position(needs) else { return 0 };
-    first_use.note(reader.int, (unit as u64) << 32 | u64::from(section::INT));
-    let record = [reader.int, info(kind::INT, 0, false), 4, 1 << 24 | 32];
+    first_use.note(reader.names.int, (unit as u64) << 32 | u64::from(section::INT));
+    let record = [reader.names.int, info(kind::INT, 0, false), 4, 1 << 24 | 32];
     classes.intern(&record, Place::new(unit as u32, section::INT))
 }
 
@@ -361,60 +350,42 @@ impl Ending<'_, '_> {
     }
 
     fn finish(mut self, classes: &mut Classes, options: &Options<'_>, report: &mut Report) {
-        let Reader { strings, symbols, rules, .. } = self.reader;
+        let Reader { symbols, rules, names, .. } = self.reader;
         classes.next = u64::from(u32::MAX) << 32;
         classes.name_at = classes.next;
-        let names = TagNames {
-            kfunc: strings.intern(b"bpf_kfunc"),
-            fastcall: strings.intern(b"bpf_fastcall"),
-            arena: strings.intern(b"address_space(1)"),
-        };
         let mut explain = options.explain.then_some(self.explain);
-        self.saved.emit(symbols, rules, names, classes, &mut explain);
+        self.saved.emit(symbols, rules, *names, classes, &mut explain);
         if let Some(explain) = explain {
             explain.report(report);
         }
-        crate::stream::datasec(&mut self.percpu, strings.intern(b".data..percpu"), classes);
+        crate::stream::datasec(&mut self.percpu, names.percpu, classes);
     }
 }
 
-/// Numbers the types in the order of their places and writes them.
-fn layout(classes: Classes, reader: &Reader<'_>, elf: &Elf<'_>) -> Vec<u8> {
+/// Numbers the types in the order of their places and writes them. `all` has the bytes of all strings.
+fn layout(classes: &Classes, all: &[&[u8]], elf: &Elf<'_>) -> Vec<u8> {
     if classes.starts.is_empty() {
         return Vec::new();
     }
-    let ((words, starts), table) = rayon::join(|| in_order(&classes), || table(&classes, reader));
-    let records = starts.windows(2).map(|span| &words[span[0]..span[1]]);
-    write(records, words.len(), &table, elf.endian())
+    let (order, table) = rayon::join(|| in_order(classes), || table(classes, all));
+    let mut numbers = vec![0; order.len() + 1];
+    for (number, &(_, class)) in (1..).zip(&order) {
+        numbers[class as usize] = number;
+    }
+    let records: Vec<&[u32]> = order.iter().map(|&(_, class)| classes.get(class)).collect();
+    write(&records, |class| numbers[class as usize], &table, elf.endian())
 }
 
-/// The records in the order of their places, with their numbers in it; and where each begins.
-fn in_order(classes: &Classes) -> (Vec<u32>, Vec<usize>) {
-    let count = classes.starts.len();
-    let mut order: Vec<(Place, u32)> =
-        classes.places.iter().copied().zip(1..=count as u32).collect();
+/// The classes in the order of their places.
+fn in_order(classes: &Classes) -> Vec<(Place, u32)> {
+    let mut order: Vec<(Place, u32)> = classes.places.iter().copied().zip(1..).collect();
     order.par_sort_unstable();
-    let mut numbers = vec![0; count + 1];
-    for (number, &(_, class)) in order.iter().enumerate() {
-        numbers[class as usize] = number as u32 + 1;
-    }
-    let mut words = Vec::with_capacity(classes.words.len());
-    let mut starts = Vec::with_capacity(count + 1);
-    for &(_, class) in &order {
-        let start = words.len();
-        starts.push(start);
-        words.extend_from_slice(classes.get(class));
-        each_reference_mut(&mut words[start..], |word| *word = numbers[*word as usize]);
-    }
-    starts.push(words.len());
-    (words, starts)
+    order
 }
 
 /// The strings in the order of their first use.
-fn table(classes: &Classes, reader: &Reader<'_>) -> StringTable {
-    let strings = &reader.strings;
-    let mut table = StringTable::new(strings.len(), &[], 0);
-    let all = strings.all();
+fn table(classes: &Classes, all: &[&[u8]]) -> StringTable {
+    let mut table = StringTable::new(all.len(), &[], 0);
     for id in classes.names.as_ref().map(FirstUse::order).unwrap_or_default() {
         table.add(id, all[id as usize]);
     }

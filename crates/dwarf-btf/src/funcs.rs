@@ -413,10 +413,9 @@ fn uncertain_locations(
 /// `DW_AT_alignment` of a type, 0 where it has none.
 fn alignment(context: &Context<'_, '_, '_, '_>, ty: LocalId) -> u64 {
     let dies = context.dies;
-    let index = (ty as usize).checked_sub(1).and_then(|index| dies.order.get(index));
-    let Some(die) = index.and_then(|&index| dies.types.get(index as usize)) else { return 0 };
+    let Some(index) = dies.ids.iter().position(|&id| id == ty && id != 0) else { return 0 };
     let mut values = Values::default();
-    match context.group.read(die.offset, &mut values) {
+    match context.group.read(dies.offsets[index], &mut values) {
         Ok(_) => values.number(Slot::Alignment),
         Err(_) => 0,
     }

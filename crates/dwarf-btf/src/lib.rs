@@ -60,7 +60,7 @@ pub use error::Error;
 pub use explain::{Description, Function, Reason};
 pub use flags::{FlagError, Flags, supported_features};
 use options::Rules;
-pub use options::{Language, Options, PaholeVersion};
+pub use options::{Language, Options, PaholeVersion, ReadAt};
 pub use source::{DebugSource, Unreadable};
 
 /// What was made.
@@ -91,7 +91,7 @@ pub struct Report {
 /// # Errors
 /// No debug information, or debug information that is not sound or not supported.
 pub fn encode<'d>(elf: &image::Elf<'d>, options: &Options<'d>) -> Result<Encoded, Error> {
-    encode_dwarf(elf, &sections::Dwarf::load(elf)?, options)
+    encode_dwarf(elf, &sections::Dwarf::load(elf, options.read_at)?, options)
 }
 
 /// The same of debug information that stands elsewhere; the image has the symbols.
@@ -113,8 +113,7 @@ fn encode_dwarf<'d>(
 ) -> Result<Encoded, Error> {
     let rules = Rules::new(options);
     let arena = strings::Arena::new();
-    let mut reader = units::Reader::new(elf, dwarf, &arena, rules)?;
-    reader.release = options.release.zip(dwarf.info_offset);
+    let reader = units::Reader::new(elf, dwarf, &arena, rules)?;
     if !options.exact_dedup && options.base.is_none() {
         loop {
             match merge::encode(elf, &reader, options)? {

@@ -22,17 +22,16 @@
 //! of two equal pointers in one unit the one that is reached first is kept. This is looked at only where
 //! the unit that has a type first has it twice.
 //!
-//! Cost: one product a member for what it says and two for what it refers to, and one probe of a table in
-//! the second-level cache a type ([`Known`]); of twenty types one is looked up in the pool. Memory: the
-//! pool, a unit and half a megabyte a thread, and what is kept of functions; the pages of units are given
-//! back as they are read.
+//! Cost: two products a member, and one probe of a table in the second-level cache a type ([`Known`]); of
+//! twenty types one is looked up in the pool. Memory: the pool, a unit and a megabyte a thread, and what is
+//! kept of functions.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crate::cu::{Cu, Func, INDEX, LocalId, kind, kind_of, name_positions};
 use crate::cursor::{Fault, Read};
-use crate::digest::{Digest, each_reference, is_leaf, is_named_composite};
+use crate::digest::{Digest, is_leaf, is_named_composite, references};
 use crate::known::Known;
 use crate::pool::{Contents, Met, Offered, Place, Pool, PoolId, SHARDS, parts, pool_id};
 use crate::source::Window;
@@ -205,7 +204,6 @@ impl Gathering<'_, '_> {
                 break;
             }
         }
-        self.reader.release(&batch.headers);
         local.buffer = buffer;
         all
     }
@@ -325,7 +323,7 @@ impl Gathering<'_, '_> {
                 contents: digest.contents(id),
                 pattern: digest.pattern(id),
                 place: Place::new(unit, id),
-                references: digest.references(id).len(),
+                references: references(cu.record(id)).count(),
             };
             let (at, found, contents) = part.add(&offered, &self.pool.doubts);
             let at = pool_id(at, shard);
@@ -353,12 +351,13 @@ impl Gathering<'_, '_> {
         }
         if met == Met::New {
             let (shard, at) = parts(local.pooled[id as usize]);
-            let pooled = |&target: &LocalId| match local.pooled.get(target as usize) {
+            let pooled = |target: LocalId| match local.pooled.get(target as usize) {
                 Some(_) if target == 0 => 0,
                 Some(at) => at + 1,
                 None => INDEX,
             };
-            self.pool.lock(shard).refer(at as u32, local.digest.references(id).iter().map(pooled));
+            let children = references(local.cu.record(id)).map(pooled);
+            self.pool.lock(shard).refer(at as u32, children);
         }
         if contents == Contents::New {
             self.link(id, local);
@@ -392,7 +391,7 @@ impl Gathering<'_, '_> {
         };
         leaves.clear();
         visited.clear();
-        each_reference(record, |target| visited.push(target));
+        visited.extend(references(record));
         while let Some(target) = visited.pop() {
             if target == 0 || target == INDEX {
                 continue;
@@ -401,7 +400,7 @@ impl Gathering<'_, '_> {
             if is_leaf(record) {
                 leaves.push(pooled[target as usize]);
             } else {
-                each_reference(record, |target| visited.push(target));
+                visited.extend(references(record));
             }
         }
         leaves.sort_unstable();
@@ -551,11 +550,8 @@ fn rank(cu: &Cu, typedefs_by_graph: bool, ranks: &mut Vec<u32>) {
             }
             steps.push(-step);
             let start = steps.len();
-            each_reference(record, |target| {
-                if target != 0 && target != INDEX {
-                    steps.push(i64::from(target));
-                }
-            });
+            let targets = references(record).filter(|&target| target != 0 && target != INDEX);
+            steps.extend(targets.map(i64::from));
             steps[start..].reverse();
         }
     }

@@ -1,5 +1,7 @@
 //! What is to be encoded, and whose behaviour is kept.
 
+use crate::source::Unreadable;
+
 /// The pahole whose bytes are made.
 ///
 /// A kernel tree says which it expects in `CONFIG_PAHOLE_VERSION` (124, 132); pahole itself prints it
@@ -53,6 +55,9 @@ impl Language {
     }
 }
 
+/// Fills a slice with the bytes of a file from an offset on; called by several threads at a time.
+pub type ReadAt<'b> = dyn Fn(u64, &mut [u8]) -> Result<(), Unreadable> + Sync + 'b;
+
 /// What is to be encoded.
 #[derive(Clone)]
 pub struct Options<'b> {
@@ -85,9 +90,9 @@ pub struct Options<'b> {
     pub exact_dedup: bool,
     /// Bits of the hashes that types are recognised by, 64; tests take less, so that hashes collide.
     pub hash_bits: u32,
-    /// Told which bytes of the file are not read any more, so that a caller that has mapped it can give
-    /// the pages back. They are read again where the first way of deduplicating has failed.
-    pub release: Option<&'b (dyn Fn(std::ops::Range<u64>) + Sync)>,
+    /// Reads the image's file. With it `.debug_info` is read some units at a time, into memory that stays in the
+    /// processor's cache, and the pages of a map of the file are not touched.
+    pub read_at: Option<&'b ReadAt<'b>>,
 }
 
 impl std::fmt::Debug for Options<'_> {
@@ -114,7 +119,7 @@ impl Default for Options<'_> {
             explain: false,
             exact_dedup: false,
             hash_bits: 64,
-            release: None,
+            read_at: None,
         }
     }
 }

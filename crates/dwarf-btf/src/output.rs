@@ -1,12 +1,15 @@
 //! Writing a blob.
 
 use image::Endianness;
+use rayon::prelude::*;
 
-use crate::cu::{kind, kind_of};
+use crate::cu::name_positions;
+use crate::digest::replace_references;
 use crate::strings::StrId;
 
 const HEADER_LEN: u32 = 24;
 const MAGIC: u16 = 0xeb9f;
+const VERSION: u8 = 1;
 
 /// The strings of a blob: its own in their order, and those of its base.
 pub(crate) struct StringTable {
@@ -43,42 +46,51 @@ impl StringTable {
     }
 }
 
-/// The blob of types whose names are numbers of strings.
-pub(crate) fn write<'r>(
-    records: impl Iterator<Item = &'r [u32]>,
-    words: usize,
+/// Types that one task writes.
+const CHUNK: usize = 4096;
+
+/// The blob of types whose names are numbers of strings; `number` turns what they refer to into the numbers that the
+/// types have in the blob.
+pub(crate) fn write(
+    records: &[&[u32]],
+    number: impl Fn(u32) -> u32 + Sync,
     strings: &StringTable,
     endian: Endianness,
 ) -> Vec<u8> {
     let big = endian == Endianness::Big;
     let word = |value: u32| if big { value.to_be_bytes() } else { value.to_le_bytes() };
-    let type_len = words as u32 * 4;
-    let string_len = strings.bytes.len() as u32;
-    let len = HEADER_LEN as usize + words * 4 + strings.bytes.len();
-    let mut out = Vec::with_capacity(len);
-    out.extend(if big { MAGIC.to_be_bytes() } else { MAGIC.to_le_bytes() });
-    // Version, flags.
-    out.extend([1, 0]);
-    for value in [HEADER_LEN, 0, type_len, type_len, string_len] {
-        out.extend(word(value));
+    let size = |records: &[&[u32]]| records.iter().map(|record| record.len() * 4).sum::<usize>();
+    let type_len = size(records);
+    let mut out = vec![0; HEADER_LEN as usize + type_len + strings.bytes.len()];
+    let (header, rest) = out.split_at_mut(HEADER_LEN as usize);
+    let (mut types, tail) = rest.split_at_mut(type_len);
+    header[..2].copy_from_slice(&if big { MAGIC.to_be_bytes() } else { MAGIC.to_le_bytes() });
+    // Flags are 0.
+    header[2] = VERSION;
+    let (type_len, string_len) = (type_len as u32, strings.bytes.len() as u32);
+    let fields = [HEADER_LEN, 0, type_len, type_len, string_len];
+    for (place, value) in header[4..].chunks_exact_mut(4).zip(fields) {
+        place.copy_from_slice(&word(value));
     }
-    for record in records {
-        let step = match kind_of(record[1]) {
-            kind::STRUCT | kind::UNION | kind::ENUM64 => 3,
-            kind::ENUM | kind::FUNC_PROTO => 2,
-            _ => usize::MAX,
-        };
-        out.extend(word(strings.offset(record[0])));
-        out.extend(word(record[1]));
-        out.extend(word(record[2]));
-        for item in record[3..].chunks(step.min(record.len())) {
-            let named = step != usize::MAX;
-            out.extend(word(if named { strings.offset(item[0]) } else { item[0] }));
-            for &value in &item[1..] {
-                out.extend(word(value));
+    tail.copy_from_slice(&strings.bytes);
+    let mut parts = Vec::new();
+    for chunk in records.chunks(CHUNK) {
+        let (part, rest) = types.split_at_mut(size(chunk));
+        parts.push((chunk, part));
+        types = rest;
+    }
+    parts.into_par_iter().for_each_init(Vec::new, |copy, (chunk, mut part)| {
+        for record in chunk {
+            copy.clear();
+            copy.extend_from_slice(record);
+            replace_references(copy, &number);
+            name_positions(record).for_each(|at| copy[at] = strings.offset(record[at]));
+            let (place, rest) = part.split_at_mut(copy.len() * 4);
+            for (place, &value) in place.chunks_exact_mut(4).zip(&*copy) {
+                place.copy_from_slice(&word(value));
             }
+            part = rest;
         }
-    }
-    out.extend_from_slice(&strings.bytes);
+    });
     out
 }

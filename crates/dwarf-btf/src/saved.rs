@@ -13,6 +13,7 @@ use crate::cu::{Cu, DeclTag, Func, FuncFacts, Misplaced, info, kind, kind_of};
 use crate::explain::Explain;
 use crate::strings::StrId;
 use crate::symbols::{ElfFunction, Symbols, is_optimized};
+use crate::units::OwnNames;
 
 /// One description of a function; types are numbers of the stream.
 #[derive(Debug, Clone)]
@@ -49,6 +50,8 @@ pub(crate) enum Why {
 pub(crate) struct Decision<'d> {
     pub saved: &'d SavedFunctions,
     pub function: &'d ElfFunction<'d>,
+    /// Address and full name of each of its symbols.
+    pub symbols: &'d [(u64, &'d [u8])],
     /// Its descriptions by unit; the first has what is known of all.
     pub group: &'d [Saved],
     /// The one that is written.
@@ -77,14 +80,6 @@ const KF_FASTCALL: u32 = 1 << 12;
 const KF_ARENA_RET: u32 = 1 << 13;
 const KF_ARENA_ARG1: u32 = 1 << 14;
 const KF_ARENA_ARG2: u32 = 1 << 15;
-
-/// Names that are not in the debug information.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct TagNames {
-    pub kfunc: StrId,
-    pub fastcall: StrId,
-    pub arena: StrId,
-}
 
 impl SavedFunctions {
     /// Saves a unit's functions; `place` turns the unit's types into the stream's, `name` is told each
@@ -131,7 +126,7 @@ impl SavedFunctions {
             name(tag.value);
             self.tags.push(*tag);
         }
-        let candidates = &symbols.functions[elf as usize].symbols;
+        let candidates = symbols.entries(&symbols.functions[elf as usize]);
         let optimized_symbol = func.low_pc != 0
             && candidates.iter().any(|&(at, name)| at == func.low_pc && is_optimized(name));
         Saved {
@@ -193,7 +188,7 @@ impl SavedFunctions {
         self,
         symbols: &Symbols<'_>,
         rules: &Rules,
-        names: TagNames,
+        names: OwnNames,
         stream: &mut dyn Stream,
         explain: &mut Option<Explain<'_, '_>>,
     ) {
@@ -209,19 +204,22 @@ impl SavedFunctions {
             .with_min_len(256)
             .map_init(Vec::new, |group, same| {
                 let function = &symbols.functions[same[0].0 as usize];
-                let decision = self.decide(same, function, rules, group, known);
+                let entries = symbols.entries(function);
+                let decision = self.decide(same, (function, entries), rules, group, known);
                 (decision.why, decision.chosen.index)
             })
             .collect();
-        let mut group = Vec::new();
+        let (mut group, mut proto) = (Vec::new(), Vec::new());
         for (same, (why, chosen)) in groups.iter().zip(decided) {
             let function = &symbols.functions[same[0].0 as usize];
             if let Some(explain) = explain {
-                let decision = self.decide(same, function, rules, &mut group, stream);
+                let entries = symbols.entries(function);
+                let decision = self.decide(same, (function, entries), rules, &mut group, stream);
                 explain.decided(&decision, stream);
             }
             if why.is_none() {
-                self.write(&self.all[chosen as usize], function, rules, names, stream);
+                let saved = &self.all[chosen as usize];
+                self.write(saved, function, rules, names, (&mut *stream, &mut proto));
             }
         }
     }
@@ -230,7 +228,7 @@ impl SavedFunctions {
     fn decide<'d>(
         &'d self,
         same: &[(u32, u32)],
-        function: &'d ElfFunction<'d>,
+        (function, symbols): (&'d ElfFunction<'d>, &'d [(u64, &'d [u8])]),
         rules: &Rules,
         group: &'d mut Vec<Saved>,
         stream: &dyn Stream,
@@ -238,7 +236,7 @@ impl SavedFunctions {
         group.clear();
         group.extend(same.iter().map(|&(_, at)| self.all[at as usize].clone()));
         self.combine(group, stream);
-        let chosen = choose(group, &function.symbols);
+        let chosen = choose(group, symbols);
         let facts = group[0].facts;
         let why = if function.ambiguous {
             Some(Why::Ambiguous)
@@ -255,7 +253,7 @@ impl SavedFunctions {
         } else {
             None
         };
-        Decision { saved: self, function, group, chosen, why }
+        Decision { saved: self, function, symbols, group, chosen, why }
     }
 
     /// Shares what is known among the descriptions of one function.
@@ -286,17 +284,17 @@ impl SavedFunctions {
         saved: &Saved,
         function: &ElfFunction<'_>,
         rules: &Rules,
-        names: TagNames,
-        stream: &mut dyn Stream,
+        names: OwnNames,
+        (stream, proto): (&mut dyn Stream, &mut Vec<u32>),
     ) {
-        let mut params = self.params(saved).to_vec();
-        let mut ret = saved.ret;
+        let params = self.params(saved);
+        proto.clear();
+        proto.extend([0, info(kind::FUNC_PROTO, params.len() as u32, false), saved.ret]);
+        params.iter().for_each(|&(name, ty)| proto.extend_from_slice(&[name, ty]));
         if let Some(flags) = function.kfunc.filter(|_| rules.attributes && rules.kfunc_tags) {
-            arena(flags, &mut ret, &mut params, names, stream);
+            arena(flags, proto, names, stream);
         }
-        let mut proto = vec![0, info(kind::FUNC_PROTO, params.len() as u32, false), ret];
-        proto.extend(params.iter().flat_map(|&(name, ty)| [name, ty]));
-        let proto = stream.add(&proto);
+        let proto = stream.add(proto);
         let id = stream.add(&[function.name, info(kind::FUNC, 0, false), proto]);
         for tag in &self.tags[saved.tags.0 as usize..saved.tags.1 as usize] {
             decl_tag(stream, tag.value, id, tag.component);
@@ -317,30 +315,16 @@ pub(crate) fn decl_tag(stream: &mut dyn Stream, value: StrId, id: u32, component
     stream.add(&[value, info(kind::DECL_TAG, 0, false), id, component as u32]);
 }
 
-/// Marks what a kfunc takes from or returns to an arena.
-fn arena(
-    flags: u32,
-    ret: &mut u32,
-    params: &mut [(StrId, u32)],
-    names: TagNames,
-    stream: &mut dyn Stream,
-) {
-    let mut mark = |ty: &mut u32| {
-        if *ty == 0 || kind_of(stream.record(*ty)[1]) != kind::PTR {
-            return;
-        }
-        let target = stream.record(*ty)[2];
-        let tagged = stream.add(&[names.arena, info(kind::TYPE_TAG, 0, true), target]);
-        *ty = stream.add(&[0, info(kind::PTR, 0, false), tagged]);
-    };
-    if flags & KF_ARENA_RET != 0 {
-        mark(ret);
-    }
-    for (bit, index) in [(KF_ARENA_ARG1, 0), (KF_ARENA_ARG2, 1)] {
-        if flags & bit != 0
-            && let Some((_, ty)) = params.get_mut(index)
+/// Marks in a kfunc's prototype what it takes from or returns to an arena.
+fn arena(flags: u32, proto: &mut [u32], names: OwnNames, stream: &mut dyn Stream) {
+    for (bit, at) in [(KF_ARENA_RET, 2), (KF_ARENA_ARG1, 4), (KF_ARENA_ARG2, 6)] {
+        if let Some(ty) = proto.get_mut(at).filter(|_| flags & bit != 0)
+            && *ty != 0
+            && kind_of(stream.record(*ty)[1]) == kind::PTR
         {
-            mark(ty);
+            let target = stream.record(*ty)[2];
+            let tagged = stream.add(&[names.arena, info(kind::TYPE_TAG, 0, true), target]);
+            *ty = stream.add(&[0, info(kind::PTR, 0, false), tagged]);
         }
     }
 }

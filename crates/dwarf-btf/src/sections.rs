@@ -7,7 +7,8 @@ use std::borrow::Cow;
 
 use image::{Elf, Endianness, Section, consts};
 
-use crate::source::{DebugSource, Info, UNREADABLE, Unreadable};
+use crate::options::ReadAt;
+use crate::source::{DebugSource, FilePart, Info, UNREADABLE, Unreadable};
 use crate::{Error, Rules};
 
 /// pahole crashes on them, cannot deduplicate what it made, or makes members of types that they are not.
@@ -16,6 +17,7 @@ pub(crate) const TYPE_UNITS: &str = "type units (-fdebug-types-section) are not 
 /// `.debug_info`, here or elsewhere.
 enum DwarfInfo<'d> {
     Here(Cow<'d, [u8]>),
+    InFile(FilePart<'d>),
     Elsewhere(&'d dyn DebugSource),
 }
 
@@ -30,24 +32,26 @@ pub(crate) struct Dwarf<'d> {
     addr: Cow<'d, [u8]>,
     loclists: Cow<'d, [u8]>,
     loc: Cow<'d, [u8]>,
-    /// Offset of `.debug_info` in the file, if it is read from there.
-    pub info_offset: Option<u64>,
 }
 
 impl<'d> Dwarf<'d> {
-    /// Finds the sections.
+    /// Finds the sections. `.debug_info` is read through `read_at` if it stands in the file as it is.
     ///
     /// # Errors
     /// No `.debug_info`; a section outside the file, compressed in an unknown way, or over 4 GiB.
-    pub fn load(elf: &Elf<'d>) -> Result<Self, Error> {
+    pub fn load(elf: &Elf<'d>, read_at: Option<&'d ReadAt<'d>>) -> Result<Self, Error> {
         let (_, section) = elf.section(".debug_info").ok_or(Error::NoDwarf)?;
         check(elf.section(".debug_types").is_some(), section.size)?;
         let info = contents(elf, ".debug_info")?;
-        let info_offset = matches!(info, Cow::Borrowed(_)).then_some(section.offset);
+        let info = match (info, read_at) {
+            (Cow::Borrowed(bytes), Some(read)) => {
+                DwarfInfo::InFile(FilePart { start: section.offset, len: bytes.len(), read })
+            }
+            (info, _) => DwarfInfo::Here(info),
+        };
         Ok(Dwarf {
             big: elf.endian() == Endianness::Big,
-            info: DwarfInfo::Here(info),
-            info_offset,
+            info,
             abbrev: contents(elf, ".debug_abbrev")?,
             strings: contents(elf, ".debug_str")?,
             line_strings: contents(elf, ".debug_line_str")?,
@@ -82,7 +86,6 @@ impl<'d> Dwarf<'d> {
         Ok(Dwarf {
             big: elf.endian() == Endianness::Big,
             info: DwarfInfo::Elsewhere(source),
-            info_offset: None,
             abbrev: section(".debug_abbrev")?,
             strings: section(".debug_str")?,
             line_strings: section(".debug_line_str")?,
@@ -97,6 +100,7 @@ impl<'d> Dwarf<'d> {
     pub fn info(&self) -> Info<'_> {
         match &self.info {
             DwarfInfo::Here(bytes) => Info::Whole(bytes),
+            DwarfInfo::InFile(part) => Info::InFile(*part),
             DwarfInfo::Elsewhere(source) => Info::Parts(*source),
         }
     }

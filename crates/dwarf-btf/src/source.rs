@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::cursor::{Fault, Read};
+use crate::options::ReadAt;
 
 /// Debug sections as a linker would have put them into the image, in the image's byte order.
 pub trait DebugSource: Sync {
@@ -42,8 +43,19 @@ pub(crate) const UNREADABLE: &str = "the bytes cannot be had";
 pub(crate) enum Info<'s> {
     /// All of it.
     Whole(&'s [u8]),
+    /// Some of it at a time, out of the image's file.
+    InFile(FilePart<'s>),
     /// Some of it at a time.
     Parts(&'s dyn DebugSource),
+}
+
+/// A part of the image's file.
+#[derive(Clone, Copy)]
+pub(crate) struct FilePart<'s> {
+    /// Offset in the file, in bytes.
+    pub start: u64,
+    pub len: usize,
+    pub read: &'s ReadAt<'s>,
 }
 
 /// A part of `.debug_info` that is in memory.
@@ -59,6 +71,7 @@ impl<'s> Info<'s> {
     pub fn len(self) -> usize {
         match self {
             Info::Whole(bytes) => bytes.len(),
+            Info::InFile(part) => part.len,
             Info::Parts(source) => source.info_len(),
         }
     }
@@ -68,16 +81,18 @@ impl<'s> Info<'s> {
     where
         's: 'w,
     {
-        match self {
-            Info::Whole(bytes) => Ok(Window { bytes, start: 0 }),
-            Info::Parts(source) => {
-                let start = range.start;
-                buffer.resize(range.len(), 0);
-                let made = source.info(range, buffer);
-                made.map_err(|Unreadable| Fault { offset: start, cause: UNREADABLE })?;
-                Ok(Window { bytes: buffer, start })
-            }
+        let start = range.start;
+        if let Info::Whole(bytes) = self {
+            return Ok(Window { bytes, start: 0 });
         }
+        buffer.resize(range.len(), 0);
+        let made = match self {
+            Info::Whole(_) => Ok(()),
+            Info::InFile(part) => (part.read)(part.start + start as u64, buffer),
+            Info::Parts(source) => source.info(range, buffer),
+        };
+        made.map_err(|Unreadable| Fault { offset: start, cause: UNREADABLE })?;
+        Ok(Window { bytes: buffer, start })
     }
 }
 

@@ -7,10 +7,11 @@ use btf_dedup::Types;
 use image::Elf;
 use rayon::prelude::*;
 
-use crate::cu::{Cu, INDEX, LocalId, info, kind, kind_of, name_positions};
+use crate::cu::{Cu, INDEX, LocalId, info, kind, name_positions};
+use crate::digest::replace_references;
 use crate::explain::Explain;
 use crate::output::{StringTable, write};
-use crate::saved::{SavedFunctions, Stream, TagNames, decl_tag};
+use crate::saved::{SavedFunctions, Stream, decl_tag};
 use crate::strings::StrId;
 use crate::units::{Found, Reader, Scratch, at_header};
 use crate::{Encoded, Error, Options, Report};
@@ -46,7 +47,6 @@ pub(crate) fn encode<'s>(
                 Ok((reader.read(header, window, scratch, &mut cu)?, cu))
             })
             .collect();
-        reader.release(&batch);
         for unit in read {
             match unit? {
                 (Found::Unit, cu) => all.add_unit(&cu)?,
@@ -194,7 +194,7 @@ impl<'r, 's> All<'r, 's> {
         for id in 1..=cu.starts.len() as u32 {
             record.clear();
             record.extend_from_slice(cu.record(id));
-            relocate(&mut record, &place);
+            replace_references(&mut record, place);
             for at in name_positions(&record) {
                 let name = self.reader.strings.of_code(record[at]);
                 record[at] =
@@ -203,7 +203,7 @@ impl<'r, 's> All<'r, 's> {
             self.add(&record);
         }
         if self.needs_index && self.index.is_none() {
-            let name = self.reader.int;
+            let name = self.reader.names.int;
             self.index = Some(self.add(&[name, info(kind::INT, 0, false), 4, 1 << 24 | 32]));
         }
         for tag in &cu.type_tags {
@@ -259,21 +259,16 @@ impl<'r, 's> All<'r, 's> {
     fn finish(mut self, elf: &Elf<'_>, options: &Options<'_>) -> Result<Encoded, Error> {
         let reader = self.reader;
         let strings = &reader.strings;
-        let names = TagNames {
-            kfunc: strings.intern(b"bpf_kfunc"),
-            fastcall: strings.intern(b"bpf_fastcall"),
-            arena: strings.intern(b"address_space(1)"),
-        };
         let mut report = Report { units: self.units, types: 0, ..Report::default() };
         let saved = std::mem::take(&mut self.saved);
         let explain = std::mem::replace(&mut self.explain, Explain::new(reader, 0));
         let mut explain = options.explain.then_some(explain);
-        saved.emit(&reader.symbols, &reader.rules, names, &mut self, &mut explain);
+        saved.emit(&reader.symbols, &reader.rules, reader.names, &mut self, &mut explain);
         if let Some(explain) = explain {
             explain.report(&mut report);
         }
         let mut percpu = std::mem::take(&mut self.percpu);
-        datasec(&mut percpu, strings.intern(b".data..percpu"), &mut self);
+        datasec(&mut percpu, reader.names.percpu, &mut self);
         report.types = self.types.len();
         if self.types.is_empty() {
             return Ok(Encoded { btf: Vec::new(), report });
@@ -284,8 +279,8 @@ impl<'r, 's> All<'r, 's> {
             table.add(name, strings.get(name));
         }
         let types = &done.types;
-        let records = (0..types.len()).map(|index| types.record(index));
-        let btf = write(records, types.words.len(), &table, elf.endian());
+        let records: Vec<&[u32]> = (0..types.len()).map(|index| types.record(index)).collect();
+        let btf = write(&records, |id| id, &table, elf.endian());
         Ok(Encoded { btf, report })
     }
 }
@@ -299,24 +294,4 @@ pub(crate) fn datasec(percpu: &mut [[u32; 3]], name: StrId, stream: &mut dyn Str
     let mut record = vec![name, info(kind::DATASEC, percpu.len() as u32, false), size];
     record.extend(percpu.iter().flatten());
     stream.add(&record);
-}
-
-/// Replaces the references of a record.
-fn relocate(record: &mut [u32], place: &dyn Fn(LocalId) -> u32) {
-    match kind_of(record[1]) {
-        kind::INT | kind::FLOAT | kind::ENUM | kind::ENUM64 | kind::FWD => {}
-        kind::ARRAY => {
-            record[3] = place(record[3]);
-            record[4] = place(record[4]);
-        }
-        kind::STRUCT | kind::UNION => {
-            record[3..].chunks_exact_mut(3).for_each(|member| member[1] = place(member[1]));
-        }
-        kind => {
-            record[2] = place(record[2]);
-            if kind == kind::FUNC_PROTO {
-                record[3..].chunks_exact_mut(2).for_each(|param| param[1] = place(param[1]));
-            }
-        }
-    }
 }

@@ -105,7 +105,9 @@ impl Arena {
 /// The strings of a run.
 #[derive(Debug)]
 pub(crate) struct Strings<'s> {
-    by_offset: Vec<AtomicU32>,
+    /// By offset into `section`: the number of the string and 1, 0 before it is met. Its pages come when they are
+    /// touched.
+    by_offset: Box<[AtomicU32]>,
     shards: Vec<Mutex<Shard<'s>>>,
     section: &'s [u8],
     arena: &'s Arena,
@@ -128,12 +130,19 @@ fn hash(bytes: &[u8]) -> u64 {
 impl<'s> Strings<'s> {
     /// For names out of this `.debug_str`.
     pub fn new(section: &'s [u8], arena: &'s Arena) -> Self {
-        let mut by_offset = Vec::new();
-        by_offset.resize_with(section.len(), || AtomicU32::new(0));
+        let by_offset = bytemuck::zeroed_slice_box(section.len());
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
         // An offset is to fit into a code.
         let by_code = AtomicBool::new(section.len() < (NUMBERED - 1) as usize);
         Strings { by_offset, shards, section, arena, by_code, ambiguous: AtomicBool::new(false) }
+    }
+
+    /// Makes room for so many strings more.
+    pub fn reserve(&self, count: usize) {
+        for shard in &self.shards {
+            let mut shard = shard.lock().unwrap_or_else(|e| e.into_inner());
+            shard.table.reserve(count / SHARDS, |&(half, _)| spread(half));
+        }
     }
 
     /// The string of a code.

@@ -18,8 +18,8 @@ use crate::{Error, Rules};
 pub(crate) struct ElfFunction<'s> {
     pub name: StrId,
     pub text: &'s [u8],
-    /// Address and full name of each symbol.
-    pub symbols: Vec<(u64, &'s [u8])>,
+    /// Its symbols in [`Symbols::entries`].
+    entries: (u32, u32),
     /// Its symbols are at more than one address.
     pub ambiguous: bool,
     /// Flags of a kfunc (`KF_*`).
@@ -39,11 +39,22 @@ pub(crate) struct PercpuSymbol<'s> {
 pub(crate) struct Symbols<'s> {
     /// By name.
     pub functions: Vec<ElfFunction<'s>>,
+    /// Address and full name of each symbol of a function, by function.
+    entries: Vec<(u64, &'s [u8])>,
     /// Index into `functions` and 1, by the number of the name.
     by_name: Vec<u32>,
     /// By address.
     pub percpu: Vec<PercpuSymbol<'s>>,
     pub percpu_section: Option<Section>,
+}
+
+/// A symbol of a function.
+struct Found<'s> {
+    /// The function's name, and its number.
+    base: &'s [u8],
+    id: StrId,
+    /// Address and full name.
+    entry: (u64, &'s [u8]),
 }
 
 /// A section that has variables.
@@ -74,10 +85,7 @@ impl<'s> Symbols<'s> {
             });
         }
         symbols.percpu(elf, all, rules);
-        symbols.functions(all, rules);
-        symbols.functions.par_iter_mut().with_min_len(256).for_each(|function| {
-            function.name = strings.intern(function.text);
-        });
+        symbols.functions(all, strings, rules);
         symbols.by_name = vec![0; strings.len()];
         for (index, function) in symbols.functions.iter().enumerate() {
             symbols.by_name[function.name as usize] = index as u32 + 1;
@@ -86,6 +94,11 @@ impl<'s> Symbols<'s> {
             symbols.kfuncs(elf, all)?;
         }
         Ok(symbols)
+    }
+
+    /// Address and full name of each of a function's symbols.
+    pub fn entries(&self, function: &ElfFunction<'_>) -> &[(u64, &'s [u8])] {
+        &self.entries[function.entries.0 as usize..function.entries.1 as usize]
     }
 
     /// The function of that name.
@@ -135,43 +148,44 @@ impl<'s> Symbols<'s> {
         self.percpu.iter().any(|symbol| symbol.name == name)
     }
 
-    fn functions(&mut self, all: &[Symbol<'s>], rules: &Rules) {
-        let found: Vec<(&[u8], &Symbol<'s>)> = all
+    fn functions(&mut self, all: &[Symbol<'s>], strings: &Strings<'s>, rules: &Rules) {
+        strings.reserve(all.len() / 2);
+        // Names are met in the order in which they stand in the image.
+        let found: Vec<Found<'s>> = all
             .par_iter()
             .with_min_len(4096)
             .filter(|symbol| symbol.kind == consts::STT_FUNC.0)
             .filter_map(|symbol| {
                 let base = if rules.cut_suffixes { cut(symbol.name)? } else { symbol.name };
-                Some((base, symbol))
+                let (id, entry) = (strings.intern(base), (symbol.value, symbol.name));
+                Some(Found { base, id, entry })
             })
             .collect();
         let prefixes = found.par_iter().with_min_len(4096).enumerate();
         let mut order: Vec<(u128, u32)> =
-            prefixes.map(|(index, (base, _))| (prefix(base), index as u32)).collect();
+            prefixes.map(|(index, found)| (prefix(found.base), index as u32)).collect();
+        let of = |&(_, index): &(u128, u32)| &found[index as usize];
         // Symbols of one name stay in their order.
         order.par_sort_unstable_by(|a, b| {
-            let rest = || found[a.1 as usize].0.cmp(found[b.1 as usize].0);
-            a.0.cmp(&b.0).then_with(rest).then(a.1.cmp(&b.1))
+            a.0.cmp(&b.0).then_with(|| of(a).base.cmp(of(b).base)).then(a.1.cmp(&b.1))
         });
-        let same = |a: &(u128, u32), b: &(u128, u32)| {
-            a.0 == b.0 && found[a.1 as usize].0 == found[b.1 as usize].0
-        };
-        let function = |group: &[(u128, u32)]| {
-            let symbols = group.iter().map(|&(_, index)| found[index as usize].1);
-            ElfFunction {
-                name: 0,
-                text: found[group[0].1 as usize].0,
-                symbols: symbols.map(|symbol| (symbol.value, symbol.name)).collect(),
-                ambiguous: false,
+        self.entries = order.par_iter().with_min_len(4096).map(|at| of(at).entry).collect();
+        let mut start = 0;
+        for group in order.chunk_by(|a, b| of(a).id == of(b).id) {
+            let end = start + group.len() as u32;
+            let Found { base, id, .. } = of(&group[0]);
+            self.functions.push(ElfFunction {
+                name: *id,
+                text: base,
+                entries: (start, end),
+                ambiguous: ambiguous(&self.entries[start as usize..end as usize]),
                 kfunc: None,
-            }
-        };
-        self.functions = order.par_chunk_by(same).map(function).collect();
+            });
+            start = end;
+        }
         // PARITY: the last function by name is never looked at (elf_functions__collect).
-        if let Some((_, others)) = self.functions.split_last_mut() {
-            for function in others {
-                function.ambiguous = ambiguous(&function.symbols);
-            }
+        if let Some(last) = self.functions.last_mut() {
+            last.ambiguous = false;
         }
     }
 

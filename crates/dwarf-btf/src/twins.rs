@@ -25,7 +25,7 @@
 use btf_dedup::Records;
 
 use crate::cu::{Cu, LocalId, kind, kind_of};
-use crate::digest::Digest;
+use crate::digest::{Digest, references};
 use crate::graph::Map;
 use crate::hash::{FixedState, mix};
 use crate::pool::PoolId;
@@ -93,7 +93,7 @@ impl Twins {
         self.reached.resize(count as usize + 1, 0);
         self.all.clear();
         for id in (1..=count).filter(|&id| is_composite(cu.record(id))) {
-            let pattern = self.pattern(cu, digest, id);
+            let pattern = self.pattern(cu, id);
             digest.set_pattern(id, pattern);
             self.all.extend(&self.met);
         }
@@ -186,13 +186,13 @@ impl Twins {
     }
 
     /// The order in which twins are met in the region of a structure; 0 where no two of them are.
-    fn pattern(&mut self, cu: &Cu, digest: &Digest, root: LocalId) -> u64 {
+    fn pattern(&mut self, cu: &Cu, root: LocalId) -> u64 {
         let mut edge = 0;
         self.met.clear();
         self.stack.clear();
         self.stack.push(root);
         while let Some(id) = self.stack.pop() {
-            for &target in digest.references(id) {
+            for target in references(cu.record(id)) {
                 edge += 1;
                 let at = target as usize;
                 if target == 0 || at > cu.starts.len() {

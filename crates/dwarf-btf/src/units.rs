@@ -11,7 +11,7 @@ use crate::location::Registers;
 use crate::resolve::{self, Offsets};
 use crate::sections::{Dwarf, Sections};
 use crate::source::{Info, Window};
-use crate::strings::{Arena, Names, StrId, Strings};
+use crate::strings::{Arena, NUMBERED, Names, StrId, Strings};
 use crate::symbols::Symbols;
 use crate::unit::{Header, Headers, Unit, Values};
 use crate::walk::{Dies, Walk, Wanted};
@@ -25,17 +25,38 @@ pub(crate) struct Reader<'s> {
     pub symbols: Symbols<'s>,
     pub rules: Rules,
     pub registers: Registers,
-    pub int: StrId,
-    pub fake_int: StrId,
+    pub names: OwnNames,
     /// Whether units refer into one another, so that they have to be read as one.
     pub merged: bool,
     /// Units whose abbreviations have references into other units are not read one by one.
     pub may_refer_across: bool,
-    /// Who is told which bytes are not read any more, and where `.debug_info` begins in the file.
-    pub release: Option<Release<'s>>,
 }
 
-type Release<'s> = (&'s (dyn Fn(std::ops::Range<u64>) + Sync), u64);
+/// Names that need not be in the debug information.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OwnNames {
+    pub int: StrId,
+    /// What an integer is called that has a size that BTF does not allow.
+    pub fake_int: StrId,
+    /// The section of the per-CPU variables.
+    pub percpu: StrId,
+    pub kfunc: StrId,
+    pub fastcall: StrId,
+    pub arena: StrId,
+}
+
+impl OwnNames {
+    fn new(strings: &Strings<'_>) -> Self {
+        OwnNames {
+            int: strings.intern(b"int"),
+            fake_int: strings.intern(b"__SANITIZED_FAKE_INT__"),
+            percpu: strings.intern(b".data..percpu"),
+            kfunc: strings.intern(b"bpf_kfunc"),
+            fastcall: strings.intern(b"bpf_fastcall"),
+            arena: strings.intern(b"address_space(1)"),
+        }
+    }
+}
 
 /// The memory of a thread, used for one unit after the other.
 #[derive(Default)]
@@ -57,8 +78,7 @@ impl<'s> Reader<'s> {
         let sections = dwarf.sections();
         let (strings, all) =
             rayon::join(|| Strings::new(sections.strings, arena), || elf.symbols());
-        let int = strings.intern(b"int");
-        let fake_int = strings.intern(b"__SANITIZED_FAKE_INT__");
+        let names = OwnNames::new(&strings);
         let symbols = Symbols::load(elf, &all?, &strings, &rules)?;
         let registers = Registers::of(elf.header().machine);
         let mut reader = Reader {
@@ -68,11 +88,9 @@ impl<'s> Reader<'s> {
             symbols,
             rules,
             registers,
-            int,
-            fake_int,
+            names,
             merged: false,
             may_refer_across: false,
-            release: None,
         };
         let note = lto_note(elf);
         reader.merged = note == Some(true);
@@ -93,13 +111,6 @@ impl<'s> Reader<'s> {
         // What could not be read is an error now.
         headers.batch(1).map_err(at_header)?;
         Ok(all)
-    }
-
-    /// Tells that the bytes of these units are not read any more.
-    pub fn release(&self, units: &[Header]) {
-        if let (Some((release, start)), [first, ..], [.., last]) = (self.release, units, units) {
-            release(start + first.start as u64..start + last.end as u64);
-        }
     }
 
     /// The bytes of units that stand one behind the other, in `buffer` if they have to be made.
@@ -146,7 +157,7 @@ impl<'s> Reader<'s> {
             let group = Group { units: std::slice::from_ref(&unit) };
             let Header { start, end, .. } = unit.header;
             scratch.offsets.build(&scratch.dies, start, end);
-            self.fill(group, clang, &scratch.dies, &scratch.offsets, names, cu)?;
+            self.fill(group, clang, &mut scratch.dies, &scratch.offsets, names, cu)?;
             Ok(Found::Unit)
         })();
         scratch.table = table;
@@ -180,7 +191,7 @@ impl<'s> Reader<'s> {
         }
         scratch.offsets.build(&scratch.dies, 0, self.info.len());
         let group = Group { units: &units };
-        self.fill(group, clang, &scratch.dies, &scratch.offsets, names, cu)
+        self.fill(group, clang, &mut scratch.dies, &scratch.offsets, names, cu)
             .map_err(|fault| Error::in_unit(0, fault))
     }
 
@@ -266,6 +277,8 @@ impl<'s> Reader<'s> {
             type_tags: self.rules.type_tags,
             nested_arrays: self.rules.nested_arrays,
             floats: self.rules.floats,
+            enum64: self.rules.enum64,
+            fake_int: self.names.fake_int | NUMBERED,
             sorted_members: root.rust && self.rules.sorted_rust,
         };
         let mut cursor = unit.cursor(root.children);
@@ -276,20 +289,14 @@ impl<'s> Reader<'s> {
         &self,
         group: Group<'_, '_>,
         clang: bool,
-        dies: &Dies,
+        dies: &mut Dies,
         offsets: &Offsets,
         names: &mut Names,
         cu: &mut Cu,
     ) -> Read<()> {
         let address_size = group.units.first().map_or(8, |unit| unit.header.sizes.address);
-        let rules = resolve::Rules {
-            floats: self.rules.floats,
-            enum64: self.rules.enum64,
-            fake_int: self.fake_int | crate::strings::NUMBERED,
-            address_size,
-            big: self.sections.big,
-        };
-        resolve::types(dies, offsets, rules, (&self.strings, self.int), cu)?;
+        let layout = resolve::Layout { address_size, big: self.sections.big };
+        resolve::types(dies, offsets, layout, (&self.strings, self.names.int), cu)?;
         let context = Context {
             group,
             dies,

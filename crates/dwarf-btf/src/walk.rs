@@ -24,11 +24,7 @@ use crate::form::Form;
 use crate::strings::{Code, NUMBERED, Names, Strings};
 use crate::unit::{Unit, Values};
 
-use dies::EMPTY;
-pub(crate) use dies::{
-    Dies, EXTRA, FLAG_KFLAG, FLAG_TAGGED, FLAG_UNION, FLAG_VARIADIC, FuncDie, OldBitfield, TagDie,
-    TypeDie, VarDie,
-};
+pub(crate) use dies::{Dies, FuncDie, OldBitfield, TagDie, VarDie};
 
 /// Deeper nesting of entries is refused; compilers stay below a hundred.
 const MAX_DEPTH: u32 = 400;
@@ -39,8 +35,12 @@ pub(crate) struct Wanted {
     pub type_tags: bool,
     /// An array of several dimensions is one of arrays (pahole 1.32).
     pub nested_arrays: bool,
-    /// A complex number is an error, not an integer.
+    /// A floating point number has a kind of its own, and a complex one is an error; or both are integers.
     pub floats: bool,
+    /// An enumeration of 64 bits has a kind of its own; or only the low halves of its values are kept.
+    pub enum64: bool,
+    /// The name that a base type of a size that BTF does not allow gets.
+    pub fake_int: Code,
     /// Members are put in the order of their offsets (Rust, pahole 1.25).
     pub sorted_members: bool,
 }
@@ -171,15 +171,22 @@ impl<'a, 's, 'n> Walk<'a, 's, 'n> {
         self.names.code(self.strings, self.unit, &self.values, slot)
     }
 
-    fn push(&mut self, die: TypeDie) -> usize {
-        self.dies.types.push(die);
-        self.dies.types.len() - 1
+    /// Notes the entry of a type, which has no number yet. Returns its index.
+    fn push(&mut self, offset: u32) -> usize {
+        self.dies.offsets.push(offset);
+        self.dies.ids.push(0);
+        self.dies.ids.len() - 1
     }
 
-    /// Gives a type its number.
+    /// Begins the record of a type that has ended. Returns the type's number.
+    fn begin(&mut self) -> u32 {
+        self.dies.starts.push(self.dies.words.len() as u32);
+        self.dies.starts.len() as u32
+    }
+
+    /// Begins the record of the type of that index.
     fn number(&mut self, index: usize) {
-        self.dies.order.push(index as u32);
-        self.dies.types[index].id = self.dies.order.len() as u32;
+        self.dies.ids[index] = self.begin();
     }
 
     /// An entry at the top, in a namespace, or anywhere where it is treated as there.
@@ -198,7 +205,7 @@ impl<'a, 's, 'n> Walk<'a, 's, 'n> {
             dw::DW_TAG_base_type => self.base(offset, abbrev, cursor),
             dw::DW_TAG_enumeration_type => self.enumeration(offset, abbrev, cursor),
             dw::DW_TAG_unspecified_type => {
-                self.push(TypeDie { offset, ..EMPTY });
+                self.push(offset);
                 self.pass(abbrev, cursor)
             }
             dw::DW_TAG_subprogram => self.subprogram(offset, abbrev, cursor),

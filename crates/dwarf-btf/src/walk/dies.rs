@@ -2,37 +2,19 @@
 
 use crate::strings::Code;
 
-/// A type as its entry says it, references being offsets into `.debug_info`.
+/// What a record refers to.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct TypeDie {
-    pub offset: u32,
-    pub name: Code,
-    /// Size in bytes; for an array the number of elements.
-    pub size: u32,
-    /// The type referred to; 0 for `void`.
-    pub ty: u32,
-    /// First of its words in [`Dies::words`].
-    pub words: u32,
-    /// Members, enumerators or parameters.
-    pub count: u32,
-    /// Number within the unit; 0 for what has no place in BTF (`DW_TAG_unspecified_type`).
-    pub id: u32,
-    /// `DW_AT_specification`, where the name may be.
-    pub specification: u32,
-    pub kind: u8,
-    /// A union's FWD, a bool or the like: see the kinds in [`crate::resolve`].
-    pub flags: u8,
+pub(super) enum Target {
+    /// The type whose entry is at this offset; `void` for 0.
+    Entry(u32),
+    /// A type that has no entry, by its number.
+    Number(u32),
 }
-
-pub(crate) const FLAG_UNION: u8 = 1;
-pub(crate) const FLAG_VARIADIC: u8 = 1;
-pub(crate) const FLAG_TAGGED: u8 = 2;
-pub(crate) const FLAG_KFLAG: u8 = 4;
 
 /// A bitfield in the manner of DWARF 2 and 3, whose place depends on the size of its type.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct OldBitfield {
-    /// Where the member's words are.
+    /// Where the member's words are: in [`Dies::words`], or, with [`OPEN`] set, in [`Dies::members`].
     pub word: u32,
     pub byte_offset: u32,
     pub bit_offset: i8,
@@ -78,14 +60,20 @@ pub(crate) struct TagDie {
 /// The entries of a unit that matter.
 #[derive(Debug, Default)]
 pub(crate) struct Dies {
-    /// Types in the order of their offsets.
-    pub types: Vec<TypeDie>,
-    /// Type tags of pointers, which have no entry that could be referred to.
-    pub extra: Vec<TypeDie>,
-    /// By number: an index into `types`, or into `extra` with [`EXTRA`] set.
-    pub order: Vec<u32>,
-    /// Members (name, type, bits), enumerators (name, low, high), parameters (name, type).
+    /// Offsets of the entries of types, in their order.
+    pub offsets: Vec<u32>,
+    /// Their numbers within the unit; 0 for what has no place in BTF (`DW_TAG_unspecified_type`).
+    pub ids: Vec<u32>,
+    /// BTF records in the order of numbers. What they refer to are offsets of entries, 0 being `void`.
     pub words: Vec<u32>,
+    /// Where each record begins in `words`.
+    pub starts: Vec<u32>,
+    /// Words that refer to a type that has no entry, in their order, and its number.
+    pub numbered: Vec<(u32, u32)>,
+    /// Words that get the name of the entry at that offset (`DW_AT_specification`).
+    pub completed: Vec<(u32, u32)>,
+    /// Enumerations of 64 bits: where the record begins, and the offset of the type that says if they have a sign.
+    pub wide: Vec<(u32, u32)>,
     pub old_bitfields: Vec<OldBitfield>,
     pub funcs: Vec<FuncDie>,
     /// By pahole's order of functions: an index into `funcs`.
@@ -96,20 +84,24 @@ pub(crate) struct Dies {
     pub vars: Vec<VarDie>,
     pub type_tags: Vec<TagDie>,
     pub func_tags: Vec<TagDie>,
-    /// Words of the types that have not ended yet.
+    /// Members (name, type, bits), enumerators (name, low, high) and parameters (name, type) of the types that
+    /// have not ended yet.
     pub(super) members: Vec<u32>,
 }
 
-/// Marks an index into [`Dies::extra`].
-pub(crate) const EXTRA: u32 = 1 << 31;
+/// Marks a place in [`Dies::members`].
+pub(super) const OPEN: u32 = 1 << 31;
 
 impl Dies {
     pub fn clear(&mut self) {
         let Dies {
-            types,
-            extra,
-            order,
+            offsets,
+            ids,
             words,
+            starts,
+            numbered,
+            completed,
+            wide,
             old_bitfields,
             funcs,
             func_order,
@@ -119,10 +111,13 @@ impl Dies {
             func_tags,
             members,
         } = self;
-        types.clear();
-        extra.clear();
-        order.clear();
+        offsets.clear();
+        ids.clear();
         words.clear();
+        starts.clear();
+        numbered.clear();
+        completed.clear();
+        wide.clear();
         old_bitfields.clear();
         funcs.clear();
         func_order.clear();
@@ -133,17 +128,3 @@ impl Dies {
         members.clear();
     }
 }
-
-/// A type of which nothing is known.
-pub(super) const EMPTY: TypeDie = TypeDie {
-    offset: 0,
-    name: 0,
-    size: 0,
-    ty: 0,
-    words: 0,
-    count: 0,
-    id: 0,
-    specification: 0,
-    kind: 0,
-    flags: 0,
-};

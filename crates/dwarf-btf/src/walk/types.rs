@@ -1,14 +1,16 @@
-//! The entries of types.
+//! The entries of types, made into BTF records as they end.
+//!
+//! Source of facts: btf_encoder.c and dwarf_loader.c of pahole 1.24 and 1.31 (what becomes of which type), btf.c
+//! of libbpf 1.1 and 1.7 (`btf__add_*`: what a record holds).
 
 use gimli::constants as dw;
 
-use super::dies::{
-    EMPTY, EXTRA, FLAG_KFLAG, FLAG_TAGGED, FLAG_UNION, FLAG_VARIADIC, OldBitfield, TypeDie,
-};
+use super::dies::{OPEN, OldBitfield, Target};
 use super::{Walk, offset_code};
 use crate::abbrev::{Abbrev, Slot, Usual};
-use crate::cu::kind;
+use crate::cu::{INDEX, info, kind};
 use crate::cursor::{Cursor, Fault, Read};
+use crate::strings::Code;
 
 /// More dimensions of an array are not looked at.
 const MAX_DIMENSIONS: usize = 64;
@@ -22,8 +24,9 @@ impl<'s> Walk<'_, 's, '_> {
         kind: u32,
     ) -> Read<()> {
         let ty = self.reference(abbrev, cursor)?;
-        let index = self.push(TypeDie { offset, ty, kind: kind as u8, ..EMPTY });
+        let index = self.push(offset);
         self.number(index);
+        self.dies.words.extend_from_slice(&[0, info(kind, 0, false), ty]);
         if abbrev.children { self.pass_children(cursor) } else { Ok(()) }
     }
 
@@ -34,34 +37,55 @@ impl<'s> Walk<'_, 's, '_> {
         cursor: &mut Cursor<'s>,
     ) -> Read<()> {
         let ty = self.reference(abbrev, cursor)?;
-        let index = self.push(TypeDie { offset, ty, kind: kind::PTR as u8, ..EMPTY });
+        let index = self.push(offset);
+        let mut target = Target::Entry(ty);
         if abbrev.children {
-            self.pointer_tags(index, cursor)?;
+            target = self.pointer_tags(target, cursor)?;
         }
         self.number(index);
+        self.refer(0, kind::PTR, target);
         Ok(())
     }
 
     /// The type tags of a pointer: each is a type of its own, numbered before the pointer. The last
-    /// tag comes first behind the pointer, the first tag refers to what is pointed to.
-    fn pointer_tags(&mut self, index: usize, cursor: &mut Cursor<'s>) -> Read<()> {
-        let mut below: Option<u32> = None;
-        let pointee = self.dies.types[index].ty;
+    /// tag comes first behind the pointer, the first tag refers to what is pointed to. Returns what the
+    /// pointer refers to.
+    fn pointer_tags(&mut self, pointee: Target, cursor: &mut Cursor<'s>) -> Read<Target> {
+        let mut target = pointee;
         while let Some((_, abbrev)) = self.next(cursor)? {
             let Some(value) = self.annotation(abbrev, cursor, b"btf_type_tag")? else { continue };
-            if !self.wanted.type_tags {
-                continue;
+            if self.wanted.type_tags {
+                let id = self.begin();
+                self.refer(value, kind::TYPE_TAG, target);
+                target = Target::Number(id);
             }
-            let (ty, flags) = below.map_or((pointee, 0), |id| (id, FLAG_TAGGED));
-            let kind = kind::TYPE_TAG as u8;
-            below = Some(self.extra(TypeDie { name: value, ty, flags, kind, ..EMPTY }));
         }
-        if let Some(id) = below {
-            let pointer = &mut self.dies.types[index];
-            pointer.ty = id;
-            pointer.flags |= FLAG_TAGGED;
+        Ok(target)
+    }
+
+    /// Writes the record of a type that says nothing but a name and what it refers to.
+    fn refer(&mut self, name: Code, kind: u32, target: Target) {
+        let target = self.target(target, 2);
+        self.dies.words.extend_from_slice(&[name, info(kind, 0, false), target]);
+    }
+
+    /// The word that refers to a type, so many words behind the beginning of the next record.
+    fn target(&mut self, target: Target, behind: u32) -> u32 {
+        match target {
+            Target::Entry(offset) => offset,
+            Target::Number(id) => {
+                self.dies.numbered.push((self.dies.words.len() as u32 + behind, id));
+                0
+            }
         }
-        Ok(())
+    }
+
+    /// The next record's name, its own or that of the entry that it completes.
+    fn name_or(&mut self, name: Code, specification: u32) -> Code {
+        if name == 0 && specification != 0 {
+            self.dies.completed.push((self.dies.words.len() as u32, specification));
+        }
+        name
     }
 
     pub(super) fn base(
@@ -81,10 +105,36 @@ impl<'s> Walk<'_, 's, '_> {
             let cause = "BTF has no kind for complex numbers (DW_ATE_complex_float)";
             return Err(Fault { offset: offset as usize, cause });
         }
-        let kind = kind::INT as u8;
-        let index = self.push(TypeDie { offset, name, size, ty: encoding, kind, ..EMPTY });
+        let index = self.push(offset);
         self.number(index);
+        self.base_record(name, size, number)?;
         if abbrev.children { self.pass_children(cursor) } else { Ok(()) }
+    }
+
+    fn base_record(&mut self, name: Code, size: u32, encoding: gimli::DwAte) -> Read<()> {
+        const SIGNED: u32 = 1;
+        const BOOL: u32 = 4;
+        // PARITY: bits are counted in 16 bits.
+        let bits = size.wrapping_mul(8) as u16;
+        let bytes = u32::from(bits).div_ceil(8);
+        let flags = match encoding {
+            gimli::DW_ATE_signed | gimli::DW_ATE_signed_char => SIGNED,
+            gimli::DW_ATE_boolean => BOOL,
+            gimli::DW_ATE_float if self.wanted.floats => {
+                self.dies.words.extend_from_slice(&[name, info(kind::FLOAT, 0, false), bytes]);
+                return Ok(());
+            }
+            _ => 0,
+        };
+        let odd = !bytes.is_power_of_two() || bytes > 16;
+        if odd {
+            // A name that is not there is an error, though it is not used.
+            self.strings.of_code(name)?;
+        }
+        let (name, bytes) = if odd { (self.wanted.fake_int, 4) } else { (name, bytes) };
+        let words = [name, info(kind::INT, 0, false), bytes, flags << 24 | (bytes * 8)];
+        self.dies.words.extend_from_slice(&words);
+        Ok(())
     }
 
     pub(super) fn typedef(
@@ -94,12 +144,13 @@ impl<'s> Walk<'_, 's, '_> {
         cursor: &mut Cursor<'s>,
     ) -> Read<()> {
         let (name, ty, specification) = self.named_reference(abbrev, cursor)?;
-        let kind = kind::TYPEDEF as u8;
-        let index = self.push(TypeDie { offset, name, ty, kind, specification, ..EMPTY });
+        let index = self.push(offset);
         if abbrev.children {
             self.child_tags(cursor, index, -1)?;
         }
         self.number(index);
+        let name = self.name_or(name, specification);
+        self.refer(name, kind::TYPEDEF, Target::Entry(ty));
         Ok(())
     }
 
@@ -110,7 +161,8 @@ impl<'s> Walk<'_, 's, '_> {
         cursor: &mut Cursor<'s>,
     ) -> Read<()> {
         let ty = self.reference(abbrev, cursor)?;
-        let index = self.push(TypeDie { offset, ty, size: 1, kind: kind::ARRAY as u8, ..EMPTY });
+        let index = self.push(offset);
+        let (mut element, mut size) = (Target::Entry(ty), 1);
         if abbrev.children {
             let mut extents = [0; MAX_DIMENSIONS];
             let mut dimensions = 0;
@@ -128,38 +180,34 @@ impl<'s> Walk<'_, 's, '_> {
                     self.pass_children(cursor)?;
                 }
             }
-            self.dimensions(index, &extents[..dimensions]);
+            (element, size) = self.dimensions(element, &extents[..dimensions]);
         }
         self.number(index);
+        self.array_record(element, size);
         Ok(())
     }
 
     /// An array of several dimensions is one of arrays, the last dimension being the innermost; the
     /// inner ones are types of their own, numbered before the outer. Or it is flattened into one.
-    fn dimensions(&mut self, index: usize, extents: &[u32]) {
+    /// Returns what the outermost has, and how often.
+    fn dimensions(&mut self, element: Target, extents: &[u32]) -> (Target, u32) {
         let (Some((&outermost, inner)), true) = (extents.split_first(), self.wanted.nested_arrays)
         else {
-            let product = extents.iter().fold(1u32, |product, &n| product.wrapping_mul(n));
-            self.dies.types[index].size = product;
-            return;
+            return (element, extents.iter().fold(1u32, |product, &n| product.wrapping_mul(n)));
         };
-        let (mut ty, mut flags) = (self.dies.types[index].ty, 0);
+        let mut element = element;
         for &size in inner.iter().rev() {
-            let kind = kind::ARRAY as u8;
-            ty = self.extra(TypeDie { ty, size, kind, flags, ..EMPTY });
-            flags = FLAG_TAGGED;
+            let id = self.begin();
+            self.array_record(element, size);
+            element = Target::Number(id);
         }
-        let array = &mut self.dies.types[index];
-        (array.ty, array.size) = (ty, outermost);
-        array.flags |= flags;
+        (element, outermost)
     }
 
-    /// Adds a type that has no entry of its own, and gives it its number.
-    fn extra(&mut self, die: TypeDie) -> u32 {
-        self.dies.order.push(self.dies.extra.len() as u32 | EXTRA);
-        let id = self.dies.order.len() as u32;
-        self.dies.extra.push(TypeDie { id, ..die });
-        id
+    fn array_record(&mut self, element: Target, size: u32) {
+        let element = self.target(element, 3);
+        let words = [0, info(kind::ARRAY, 0, false), 0, element, INDEX, size];
+        self.dies.words.extend_from_slice(&words);
     }
 
     /// Elements of one dimension; 0 where the bound is no constant.
@@ -186,11 +234,8 @@ impl<'s> Walk<'_, 's, '_> {
             0 => 4,
             size => size.wrapping_mul(8).div_ceil(8),
         };
-        let words = self.dies.words.len() as u32;
-        let kind = kind::ENUM as u8;
-        let index =
-            self.push(TypeDie { offset, name, ty, size, kind, words, specification, ..EMPTY });
-        let mut count = 0;
+        let index = self.push(offset);
+        let base = self.dies.members.len();
         if abbrev.children {
             while let Some((_, abbrev)) = self.next(cursor)? {
                 if gimli::DwTag(abbrev.tag) != dw::DW_TAG_enumerator {
@@ -200,16 +245,27 @@ impl<'s> Walk<'_, 's, '_> {
                 self.read(abbrev, cursor)?;
                 let name = self.code(Slot::Name)?;
                 let value = self.values.number(Slot::ConstValue);
-                self.dies.words.extend([name, value as u32, (value >> 32) as u32]);
-                count += 1;
+                self.dies.members.extend_from_slice(&[name, value as u32, (value >> 32) as u32]);
                 if abbrev.children {
                     self.pass_children(cursor)?;
                 }
             }
         }
-        self.dies.types[index].count = count;
-        countable(offset, count)?;
+        let count = self.collected(offset, base, 3)?;
         self.number(index);
+        let name = self.name_or(name, specification);
+        if size > 4 && self.wanted.enum64 {
+            self.dies.wide.push((self.dies.words.len() as u32, ty));
+            self.dies.words.extend_from_slice(&[name, info(kind::ENUM64, count, false), size]);
+            self.move_members(base);
+            return Ok(());
+        }
+        let (values, _) = self.dies.members[base..].as_chunks::<3>();
+        let negative = values.iter().any(|value| (value[2] as i32) < 0);
+        let kflag = negative && self.wanted.enum64;
+        self.dies.words.extend_from_slice(&[name, info(kind::ENUM, count, kflag), size]);
+        self.dies.words.extend(values.iter().flat_map(|value| [value[0], value[1]]));
+        self.dies.members.truncate(base);
         Ok(())
     }
 
@@ -220,21 +276,22 @@ impl<'s> Walk<'_, 's, '_> {
         cursor: &mut Cursor<'s>,
     ) -> Read<()> {
         let ty = self.reference(abbrev, cursor)?;
-        let index = self.push(TypeDie { offset, ty, kind: kind::FUNC_PROTO as u8, ..EMPTY });
+        let index = self.push(offset);
         let base = self.dies.members.len();
+        let mut variadic = false;
         if abbrev.children {
             self.enter(offset)?;
             while let Some((offset, abbrev)) = self.next(cursor)? {
                 match gimli::DwTag(abbrev.tag) {
                     dw::DW_TAG_formal_parameter => {
                         let (name, ty, _) = self.named_reference(abbrev, cursor)?;
-                        self.dies.members.extend([name, ty]);
+                        self.dies.members.extend_from_slice(&[name, ty]);
                         if abbrev.children {
                             self.pass_children(cursor)?;
                         }
                     }
                     dw::DW_TAG_unspecified_parameters => {
-                        self.dies.types[index].flags |= FLAG_VARIADIC;
+                        variadic = true;
                         self.pass(abbrev, cursor)?;
                     }
                     dw::DW_TAG_subrange_type => self.pass(abbrev, cursor)?,
@@ -243,19 +300,27 @@ impl<'s> Walk<'_, 's, '_> {
             }
             self.depth -= 1;
         }
-        self.settle(index, base, 2)?;
+        let count = self.collected(offset, base, 2)? + u32::from(variadic);
         self.number(index);
+        self.dies.words.extend_from_slice(&[0, info(kind::FUNC_PROTO, count, false), ty]);
+        self.move_members(base);
+        if variadic {
+            self.dies.words.extend_from_slice(&[0, 0]);
+        }
         Ok(())
     }
 
-    /// Moves what was collected for a type since `base` behind the words of the types that have ended.
-    fn settle(&mut self, index: usize, base: usize, step: usize) -> Read<()> {
-        let die = &mut self.dies.types[index];
-        die.words = self.dies.words.len() as u32;
-        die.count = ((self.dies.members.len() - base) / step) as u32;
+    /// How many items of `step` words were collected since `base` for the type whose entry is at `offset`.
+    fn collected(&self, offset: u32, base: usize, step: usize) -> Read<u32> {
+        let count = ((self.dies.members.len() - base) / step) as u32;
+        countable(offset, count)?;
+        Ok(count)
+    }
+
+    /// Moves what was collected since `base` behind the words of the record that was begun.
+    fn move_members(&mut self, base: usize) {
         self.dies.words.extend_from_slice(&self.dies.members[base..]);
         self.dies.members.truncate(base);
-        countable(die.offset, die.count)
     }
 
     pub(super) fn composite(
@@ -270,31 +335,36 @@ impl<'s> Walk<'_, 's, '_> {
         let declaration = self.values.number(Slot::Declaration) != 0;
         let specification = self.values.reference(Slot::Specification);
         let union = gimli::DwTag(abbrev.tag) == dw::DW_TAG_union_type;
-        let kind = match (declaration, union) {
-            (true, _) => kind::FWD,
-            (false, true) => kind::UNION,
-            (false, false) => kind::STRUCT,
-        } as u8;
-        let flags = if union { FLAG_UNION } else { 0 };
-        let index = self.push(TypeDie { offset, name, size, kind, flags, specification, ..EMPTY });
+        let index = self.push(offset);
+        let base = self.dies.members.len();
+        let bitfields = self.dies.old_bitfields.len();
+        let mut kflag = false;
         if abbrev.children {
             self.enter(offset)?;
-            let base = self.dies.members.len();
-            let bitfields = self.dies.old_bitfields.len();
-            self.members(index, union, cursor)?;
+            kflag = self.members(index, union, cursor)?;
             if self.wanted.sorted_members {
                 self.sort_members(base);
             }
-            let shift = self.dies.words.len() as u32;
-            for old in &mut self.dies.old_bitfields[bitfields..] {
-                if old.word & EXTRA != 0 {
-                    old.word = (old.word & !EXTRA) - base as u32 + shift;
-                }
-            }
-            self.settle(index, base, 3)?;
             self.depth -= 1;
         }
+        let count = self.collected(offset, base, 3)?;
         self.number(index);
+        let name = self.name_or(name, specification);
+        if declaration {
+            self.dies.words.extend_from_slice(&[name, info(kind::FWD, 0, union), 0]);
+            self.dies.members.truncate(base);
+            self.dies.old_bitfields.retain(|old| old.word < OPEN | base as u32);
+            return Ok(());
+        }
+        let kind = if union { kind::UNION } else { kind::STRUCT };
+        self.dies.words.extend_from_slice(&[name, info(kind, count, kflag), size]);
+        let shift = self.dies.words.len() as u32;
+        for old in &mut self.dies.old_bitfields[bitfields..] {
+            if old.word & OPEN != 0 {
+                old.word = (old.word & !OPEN) - base as u32 + shift;
+            }
+        }
+        self.move_members(base);
         Ok(())
     }
 
@@ -305,8 +375,10 @@ impl<'s> Walk<'_, 's, '_> {
         members.sort_by_key(|member| member[2] / 8);
     }
 
-    fn members(&mut self, index: usize, union: bool, cursor: &mut Cursor<'s>) -> Read<()> {
-        let mut component = 0;
+    /// Collects the members. Returns whether one of them is a bitfield, so that offsets are counted with
+    /// their sizes beside them.
+    fn members(&mut self, index: usize, union: bool, cursor: &mut Cursor<'s>) -> Read<bool> {
+        let (mut component, mut kflag) = (0, false);
         while let Some((offset, abbrev)) = self.next(cursor)? {
             match gimli::DwTag(abbrev.tag) {
                 dw::DW_TAG_member => {
@@ -314,7 +386,7 @@ impl<'s> Walk<'_, 's, '_> {
                         Some(usual) => self.usual_member(union, usual, offset, cursor)?,
                         None => {
                             self.read(abbrev, cursor)?;
-                            self.member(index, union, offset)?;
+                            kflag |= self.member(union, offset)?;
                         }
                     }
                     if abbrev.children {
@@ -338,11 +410,12 @@ impl<'s> Walk<'_, 's, '_> {
                 _ => self.entry(offset, abbrev, cursor)?,
             }
         }
-        Ok(())
+        Ok(kflag)
     }
 
+    /// Collects a member. Returns whether it is a bitfield.
     #[inline]
-    fn member(&mut self, index: usize, union: bool, offset: u32) -> Read<()> {
+    fn member(&mut self, union: bool, offset: u32) -> Read<bool> {
         let name = self.code(Slot::Name)?;
         let ty = self.values.reference(Slot::Type);
         let bit_size = self.values.number(Slot::BitSize) as u8;
@@ -352,7 +425,7 @@ impl<'s> Walk<'_, 's, '_> {
             let byte_offset = self.member_location()?;
             if bit_size != 0 {
                 self.dies.old_bitfields.push(OldBitfield {
-                    word: self.dies.members.len() as u32 | EXTRA,
+                    word: self.dies.members.len() as u32 | OPEN,
                     byte_offset,
                     bit_offset: self.values.number(Slot::BitOffset) as u8 as i8,
                     byte_size: self.values.number(Slot::ByteSize) as u32,
@@ -360,14 +433,11 @@ impl<'s> Walk<'_, 's, '_> {
             }
             byte_offset.wrapping_mul(8)
         };
-        if bit_size != 0 || bits & 7 != 0 {
-            self.dies.types[index].flags |= FLAG_KFLAG;
-        }
         if union && bits != 0 && bit_size == 0 {
             return Err(off_union(offset));
         }
-        self.dies.members.extend([name, ty, bits | u32::from(bit_size) << 24]);
-        Ok(())
+        self.dies.members.extend_from_slice(&[name, ty, bits | u32::from(bit_size) << 24]);
+        Ok(bit_size != 0 || bits & 7 != 0)
     }
 
     /// A member as most are.
