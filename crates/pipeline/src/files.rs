@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use dwarf_btf::Unreadable;
 use image::Patch;
 use memmap2::{Mmap, UncheckedAdvice};
 
@@ -41,6 +42,13 @@ pub fn map(path: &Path) -> Result<Mmap> {
 pub fn map_open(file: &File) -> io::Result<Mmap> {
     // SAFETY: see above; the map is never written to.
     unsafe { Mmap::map(file) }
+}
+
+/// What [`dwarf_btf::Options::read_at`] takes: a file's bytes by their offset.
+pub fn reader_at(
+    file: &File,
+) -> impl Fn(u64, &mut [u8]) -> std::result::Result<(), Unreadable> + Sync {
+    |at, out| file.read_exact_at(out, at).map_err(|_| Unreadable)
 }
 
 /// Gives the pages of a part of a mapped file back that is not read any more.

@@ -39,7 +39,7 @@ pub use call::Call;
 pub use clean::clean;
 pub use config::Config;
 pub use error::{Error, Result};
-pub use files::{forget, map_open, write_beside};
+pub use files::{map_open, reader_at, write_beside};
 pub use jobs::Jobs;
 pub use process::watch_signals;
 pub use record::{RECORD, Record};

@@ -3,7 +3,7 @@
 //! Three hands: the encoder (native, or pahole), from 7.0 on `resolve_btfids`, which rewrites the types and
 //! leaves the ids beside the image, and the object around the result. Each can be exchanged by itself.
 
-use std::ops::Range;
+use std::fs::File;
 
 use btf_ids::KernelOptions;
 use dwarf_btf::Encoded;
@@ -64,9 +64,11 @@ impl Stage<'_> {
         let flags = self.call.words("PAHOLE_FLAGS");
         let words: Vec<&str> = ["pahole", "-J"].into_iter().chain(flags).chain([image]).collect();
         self.show_native(&words);
-        let types = self.with_map(image, |map, elf| {
-            let release = |range: Range<u64>| files::forget(map, range);
-            let options = dwarf_btf::Options { release: Some(&release), ..options.clone() };
+        let path = self.path(image);
+        let file = File::open(&path).map_err(|error| Error::file(&path, files::reason(&error)))?;
+        let read_at = files::reader_at(&file);
+        let types = self.with_map(image, |_, elf| {
+            let options = dwarf_btf::Options { read_at: Some(&read_at), ..options.clone() };
             let Encoded { btf, .. } = dwarf_btf::encode(elf, &options)?;
             Ok(btf)
         })?;

@@ -4,6 +4,7 @@
 //! time on the pool that also reads the units of each, and are written as they are done, so that no more
 //! of them are in memory than there are threads.
 
+use std::fs::File;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -74,13 +75,14 @@ fn read_base(path: &Path) -> anyhow::Result<Vec<u8>> {
 }
 
 fn one(flags: &Flags, path: &Path, options: &Options<'_>, base: Option<&Btf<'_>>) -> Done {
-    let data = files::map(path)?;
+    let file = File::open(path)?;
+    let data = pipeline::map_open(&file)?;
     let elf = Elf::parse(&data)?;
     if base.is_some_and(|base| base.endian() != elf.endian()) {
         bail!("its byte order is not that of the base");
     }
-    let release = |range: std::ops::Range<u64>| pipeline::forget(&data, range);
-    let options = Options { release: Some(&release), ..options.clone() };
+    let read_at = pipeline::reader_at(&file);
+    let options = Options { read_at: Some(&read_at), ..options.clone() };
     let Encoded { btf, report } = dwarf_btf::encode(&elf, &options)?;
     if btf.is_empty() {
         return Ok(report.functions);
