@@ -5,9 +5,11 @@
 //! - `make`: vmlinker installed in a kernel tree and called by Kbuild.
 //! - `git`: an installed vmlinker in a git tree leaves the kernel's release as it is.
 //! - `plan`: the plan that is printed is the link that runs.
+//! - `warm`: the lean schedule with the sizes of the link before, right and wrong.
 
 mod engines;
 mod git;
 mod make;
 mod plan;
 mod variants;
+mod warm;

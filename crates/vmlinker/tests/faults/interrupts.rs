@@ -14,14 +14,14 @@ use crate::tree::{Run, Tree, under};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A tool that starts a child, says who they are, and hangs.
-const HANG: &str = "sleep 1000 &\necho $$ $! > hanging.new\nmv hanging.new hanging\nwait";
+pub const HANG: &str = "sleep 1000 &\necho $$ $! > hanging.new\nmv hanging.new hanging\nwait";
 
 /// Before that: a tool that tells its version, which is asked for first of all.
 const VERSION: &str = "[ \"$1\" != --version ] || exit 0\n";
 
 /// Waits until `ready` gives something.
 #[track_caller]
-fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+pub fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(found) = ready() {
@@ -40,14 +40,15 @@ fn runs(process: i32) -> bool {
 }
 
 /// A link that hangs in one of its tools.
-struct Hanging {
+pub struct Hanging {
     vmlinker: Child,
     /// The tool and the process that it has started.
     tools: Vec<i32>,
 }
 
 impl Hanging {
-    fn start(tree: &Tree, mut link: Command) -> Self {
+    /// Starts it, and waits until it hangs.
+    pub fn start(tree: &Tree, mut link: Command) -> Self {
         let _ = fs::remove_file(tree.path("hanging"));
         let link = link.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
         let vmlinker = link.spawn().unwrap();
@@ -60,13 +61,13 @@ impl Hanging {
     }
 
     /// Sends the signal to vmlinker alone.
-    fn signal(&mut self, signal: Signal) -> ExitStatus {
+    pub fn signal(&mut self, signal: Signal) -> ExitStatus {
         kill_process(Pid::from_child(&self.vmlinker), signal).unwrap();
         wait_for("vmlinker ends", || self.vmlinker.try_wait().unwrap())
     }
 
     /// What vmlinker has said, after its end.
-    fn said(&mut self) -> Run {
+    pub fn said(&mut self) -> Run {
         let text = |pipe: Option<&mut dyn std::io::Read>| {
             let mut text = String::new();
             pipe.unwrap().read_to_string(&mut text).unwrap();

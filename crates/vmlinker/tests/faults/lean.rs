@@ -9,14 +9,15 @@ use crate::tree::{Tree, run};
 const SAYS_ITS_VERSION: &str =
     "[ \"$1\" = --version ] && echo 'GNU ld (GNU Binutils for Debian) 2.40' && exit";
 
-fn tree() -> Tree {
+/// A tree for which the lean schedule is known.
+pub fn tree() -> Tree {
     let tree = Tree::new();
     tree.configure(&["MODULES", "KALLSYMS", "X86_64"]);
     tree
 }
 
 /// A link that `linker`, a shell script before the real one, does.
-fn lean(tree: &Tree, before: &str, after: &str) -> Command {
+pub fn lean(tree: &Tree, before: &str, after: &str) -> Command {
     let body = format!("{SAYS_ITS_VERSION}\n{before}\nld \"$@\" || exit\n{after}");
     let mut link = tree.link_with(&tree.stub("stub-ld", &body));
     link.env("VMLINKER_FLAGS", "--schedule lean");

@@ -13,6 +13,7 @@ mod outputs;
 mod records;
 mod tools;
 mod tree;
+mod warm;
 
 use std::process::Command;
 
