@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use dwarf_btf::Unreadable;
 use image::Patch;
-use memmap2::{Mmap, UncheckedAdvice};
+use memmap2::{Mmap, MmapMut, MmapOptions, UncheckedAdvice};
 
 use crate::error::{Error, Result};
 
@@ -49,6 +49,13 @@ pub fn reader_at(
     file: &File,
 ) -> impl Fn(u64, &mut [u8]) -> std::result::Result<(), Unreadable> + Sync {
     |at, out| file.read_exact_at(out, at).map_err(|_| Unreadable)
+}
+
+/// Maps a file for reading and for changes that nobody else sees: pages are copied where they are changed.
+pub fn map_private(path: &Path) -> Result<MmapMut> {
+    // SAFETY: as for `map_open`: what is changed is the map's own.
+    let mapped = File::open(path).and_then(|file| unsafe { MmapOptions::new().map_copy(&file) });
+    mapped.map_err(|error| Error::file(path, reason(&error)))
 }
 
 /// Gives the pages of a part of a mapped file back that is not read any more.

@@ -81,10 +81,9 @@ impl Stage<'_> {
         let made: Vec<Input<'_>> = objects.iter().map(Object::input).collect();
         let map = files::read(&self.path(step.map))?;
         let map = LinkMap::parse_gnu(&map)?;
-        let linked = files::map(&self.path(step.stripped))?;
-        let refilled = self.refilled(step, &linked, &map)?;
-        let kernel = refilled.as_deref().unwrap_or(&linked);
-        let plan = shared.prepared()?.plan(&made, kernel, &map, dialect)?;
+        let mut kernel = files::map_private(&self.path(step.stripped))?;
+        self.refill(step, &mut kernel, &map)?;
+        let plan = shared.prepared()?.plan(&made, &kernel, &map, dialect)?;
         let whole = self.path(&format!("{}.whole", step.stripped));
         // The ID of a kernel that is only looked at is of no use to anybody.
         let signed = step.name == self.needs.output && dialect.build_id == BuildId::Sha1;
@@ -96,22 +95,20 @@ impl Stage<'_> {
         placed
     }
 
-    /// The kernel with the right contents in the place of those that were linked in; `None` if all are right.
-    fn refilled(
+    /// Puts the right contents in the place of those that were linked in.
+    fn refill(
         &self,
         step: &Debug<'_>,
-        linked: &[u8],
+        kernel: &mut [u8],
         map: &LinkMap<'_>,
-    ) -> std::result::Result<Option<Vec<u8>>, Fault> {
-        let mut kernel = None;
+    ) -> std::result::Result<(), Fault> {
         for filled in [step.kallsyms, step.btf].into_iter().flatten() {
             let Some(contents) = &filled.contents else { continue };
             let name = filled.linked.as_str();
             let (old, new) = (files::map(&self.path(name))?, files::map(&self.path(contents))?);
-            let kernel = kernel.get_or_insert_with(|| linked.to_vec());
             debug_link::refill(kernel, map, &Exchange { name, old: &old, new: &new })?;
         }
-        Ok(kernel)
+        Ok(())
     }
 }
 
