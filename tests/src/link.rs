@@ -19,6 +19,9 @@ use crate::{cache, kernel, run, source};
 /// Name of a link's record in an object tree.
 const RECORD: &str = ".vmlinker.json";
 
+/// What a tree remembers of its last link's sizes.
+const SIZES: &str = ".vmlinker.sizes";
+
 /// The program under test, built for release once per test program.
 ///
 /// # Panics
@@ -80,12 +83,13 @@ impl Recorded {
         Recorded { dir }
     }
 
-    /// A view of this tree in `dir`, an absolute path, that has a record of its own: what `change` makes of this one's.
+    /// A view of this tree in `dir`, an absolute path, that has a record of its own, what `change` makes of this one's, and
+    /// remembers no sizes.
     ///
     /// # Panics
     /// If `dir` exists or cannot be made.
     pub fn altered(&self, dir: &Path, change: impl FnOnce(&mut Value)) -> Self {
-        farm(&self.dir, dir, &[RECORD]);
+        farm(&self.dir, dir, &[RECORD, SIZES]);
         let text = fs::read_to_string(self.dir.join(RECORD)).expect("a record is text");
         let mut record: Value = serde_json::from_str(&text).expect("a record is JSON");
         change(&mut record);
@@ -203,7 +207,7 @@ impl PrivateTrees {
         let (source, build) = (dir.join("source"), dir.join("build"));
         farm(&shared, &source, &["scripts", "init"]);
         copy(&shared, &source, |name| matches!(name, "scripts" | "init"));
-        let made = ["vmlinux", "vmlinux.unstripped", "vmlinux.o", RECORD];
+        let made = ["vmlinux", "vmlinux.unstripped", "vmlinux.o", RECORD, SIZES];
         let large = |name: &str| made.contains(&name) || name.starts_with(".tmp_vmlinux");
         fs::create_dir(&build).expect("a scratch directory is writable");
         copy(&built, &build, |name| !large(name) && !name.starts_with(".xtask"));

@@ -16,10 +16,11 @@ use super::page::{Page, version};
 use crate::progress::{Live, headline};
 
 /// Who links: what to call it, the file it makes, and its words for `vmlinker relink`.
-const SIDES: [(&str, &str, &[&str]); 3] = [
+const SIDES: [(&str, &str, &[&str]); 4] = [
     ("link-vmlinux.sh", "vmlinux.script", &["--script"]),
     ("vmlinker, the tree's own schedule", "vmlinux.native", &[]),
-    ("vmlinker --schedule lean", "vmlinux.lean", &["--schedule", "lean"]),
+    ("vmlinker --schedule lean --cold", "vmlinux.cold", &["--schedule", "lean", "--cold"]),
+    ("vmlinker --schedule lean, warm", "vmlinux.warm", &["--schedule", "lean", "--remember"]),
 ];
 
 /// Measures all sides in turns and writes the page.
@@ -63,7 +64,8 @@ pub fn run(setting: &Setting, vmlinker: &Path) -> Result<()> {
     let rows: Vec<_> = SIDES.iter().zip(&costs).map(|((name, ..), costs)| (*name, costs)).collect();
     page.table(&rows);
     page.text(
-        "CPU time and peak are those of the processes that were waited for, children included.",
+        "CPU time and peak are those of the processes that were waited for, children included. A warm link knows the \
+         sizes of the one before.",
     );
     page.text(&format!("With {}; {}.", version(&call.ld)?, version(call.tool("PAHOLE")?.0)?));
     page.write(&setting.pages.join(format!("stage-{}.md", setting.name)))
