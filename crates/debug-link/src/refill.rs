@@ -112,9 +112,13 @@ fn locate(
         .filter(|listed| listed.file == name.as_bytes() && listed.section == section.name)
         .filter(|listed| listed.size == section.size);
     let found = match (listed.next(), listed.next()) {
-        (Some(only), None) => {
-            elf.locate(only.addr, only.size).map(|(_, offset)| (only.addr, offset as usize))
-        }
+        (Some(only), None) => match elf.locate(only.addr, only.size) {
+            Some((output, offset)) => {
+                elf.bytes(output)?;
+                Some((only.addr, offset as usize))
+            }
+            None => None,
+        },
         _ => None,
     };
     found.ok_or_else(|| {
@@ -137,4 +141,107 @@ fn targets(elf: &Elf<'_>, object: &Object<'_>) -> Result<Vec<Target>, Error> {
     };
     // The null symbol comes first in the table.
     Ok([Target::Unknown].into_iter().chain(object.symbols.iter().map(resolve)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use image::consts::{EM_X86_64, ET_REL, R_X86_64_64, R_X86_64_PC32};
+    use image::{Class, DataSection, Endianness, Header, NewSymbol, Relocatable, Relocation};
+
+    use super::*;
+
+    const MAP: &str = "Linker script and memory map\n\n\
+        .rodata         0x0000000000000000       0x20\n .rodata        0x0000000000000000       0x20 k.o\n";
+
+    /// An object, or an image in the form of one, whose section is at address 0; `text` is where `_text` is.
+    fn object(
+        name: &'static str,
+        bytes: &[u8],
+        relocations: &[(u64, u32, i64)],
+        text: Option<u64>,
+    ) -> Vec<u8> {
+        let (class, endian, machine) = (Class::Elf64, Endianness::Little, EM_X86_64.0);
+        let (flags, os_abi, abi_version) = (0, 0, 0);
+        let header =
+            Header { class, endian, file_type: ET_REL.0, machine, flags, os_abi, abi_version };
+        let relocation =
+            |&(offset, r_type, addend)| Relocation { offset, symbol: 0, r_type, addend };
+        let relocations = relocations.iter().map(relocation).collect();
+        let data = DataSection { name, flags: SHF_ALLOC.0, align: 8, bytes, relocations };
+        let (section, value) = (text.map(|_| 0), text.unwrap_or(0));
+        let symbols = vec![NewSymbol { name: "_text", section, value, size: 0 }];
+        Relocatable { header, sections: vec![data], symbols, rela: true }.write().unwrap()
+    }
+
+    const RELOCATED: [(u64, u32, i64); 2] = [(8, R_X86_64_64.0, 0x100), (20, R_X86_64_PC32.0, 2)];
+
+    fn try_refill(image: &mut [u8], old: &[u8], new: &[u8]) -> Result<(), Error> {
+        let map = LinkMap::parse_gnu(MAP.as_bytes()).unwrap();
+        refill(image, &map, &Exchange { name: "k.o", old, new })
+    }
+
+    /// The image of a link, its kallsyms object, and the one that takes its place.
+    fn case() -> (Vec<u8>, Vec<u8>, Vec<u8>) {
+        let before = RELOCATED.map(|(offset, r_type, _)| (offset, r_type, 0));
+        (
+            object(".rodata", &[0xee; 32], &before, Some(0x10)),
+            object(".rodata", &[0; 32], &before, None),
+            object(".rodata", &[0x55; 32], &RELOCATED, None),
+        )
+    }
+
+    #[test]
+    fn contents_and_kept_relocations_become_those_of_the_new_object() {
+        let (mut image, old, new) = case();
+        try_refill(&mut image, &old, &new).unwrap();
+        let mut filled = [0x55; 32];
+        filled[8..16].copy_from_slice(&0x110u64.to_le_bytes());
+        // From its own place: 0x10 + 2 - 20.
+        filled[20..24].copy_from_slice(&(-2i32).to_le_bytes());
+        assert_eq!(image, object(".rodata", &filled, &RELOCATED, Some(0x10)));
+    }
+
+    #[test]
+    fn an_object_of_another_shape_or_place_is_refused() {
+        let (image, old, new) = case();
+        let error = |old: &[u8], new: &[u8]| {
+            let mut image = image.clone();
+            let error = try_refill(&mut image, old, new).unwrap_err().to_string();
+            assert_eq!(image, self::case().0, "the image is as it was");
+            error
+        };
+        let longer = object(".rodata", &[0; 40], &RELOCATED, None);
+        assert!(error(&old, &longer).contains("k.o: sections of other sizes"));
+        assert!(error(&longer, &longer).contains("the map does not say where its .rodata is"));
+        let types = object(".BTF", &[0; 32], &[], None);
+        assert!(error(&old, &types).contains("k.o: sections of other sizes"));
+        let fewer = object(".rodata", &[0; 32], &RELOCATED[..1], None);
+        assert!(error(&old, &fewer).contains("keeps relocations of another number"));
+        let local = object(".rodata", &[0; 32], &RELOCATED, Some(0));
+        assert!(
+            try_refill(&mut image.clone(), &old, &local).is_ok(),
+            "a global symbol is the image's"
+        );
+        assert!(error(&old, &new[..new.len() / 2]).contains("k.o"));
+    }
+
+    #[test]
+    fn broken_input_is_refused_or_used_and_never_a_panic() {
+        let (image, old, new) = case();
+        for at in 0..old.len().max(new.len()).max(image.len()) {
+            for value in [0x00, 0x01, 0x7f, 0xff] {
+                let broken = |bytes: &[u8]| {
+                    let mut bytes = bytes.to_vec();
+                    if let Some(byte) = bytes.get_mut(at) {
+                        *byte = value;
+                    }
+                    bytes
+                };
+                let _ = try_refill(&mut broken(&image), &old, &new);
+                let _ = try_refill(&mut image.clone(), &broken(&old), &new);
+                let _ = try_refill(&mut image.clone(), &old, &broken(&new));
+                let _ = try_refill(&mut image.clone(), &broken(&old), &broken(&new));
+            }
+        }
+    }
 }

@@ -165,14 +165,16 @@ impl<'data> Elf<'data> {
 
     /// Where the `len` bytes at `addr` stand in the file: the section and the file offset.
     ///
-    /// Only allocated sections with contents are looked at; `None` if none holds all the bytes.
+    /// Only allocated sections with contents are looked at; `None` if none holds all the bytes. Whether the file is long
+    /// enough is not looked at, see [`Elf::bytes`].
     pub fn locate(&self, addr: u64, len: u64) -> Option<(&Section<'data>, u64)> {
         let alloc = object::elf::SHF_ALLOC.0;
         self.sections.iter().find_map(|section| {
             let into = addr.checked_sub(section.addr)?;
             let loaded = section.flags & alloc != 0 && section.sh_type != SHT_NOBITS.0;
             let inside = into.checked_add(len)? <= section.size;
-            (loaded && inside).then(|| (section, section.offset + into))
+            let offset = section.offset.checked_add(into)?;
+            (loaded && inside).then_some((section, offset))
         })
     }
 }
