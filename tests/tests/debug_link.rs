@@ -1,6 +1,6 @@
 //! Debug info put into an image that was linked without, beside the linker's own link with it.
 //!
-//! For each kernel GNU ld links twice from the very same objects: with debug info, and without it but with a
+//! For each kernel the linker, GNU ld or ld.lld, links twice from the very same objects: with debug info, and without it but with a
 //! map. From the second the first is made, and `cmp` decides, build ID and all.
 
 use std::ffi::OsStr;
@@ -14,8 +14,13 @@ use peer_tests::link::{Recorded, assert_same_bytes, scratch};
 use peer_tests::run;
 use serde_json::Value;
 
+const GNU: &str = "ld";
+const LLD: &str = "ld.lld-19";
+const SCRIPT: &str = "arch/x86/kernel/vmlinux.lds";
+
 /// A kernel, the objects of its link, and those that earlier steps left in its tree.
 struct Kernel {
+    ld: &'static str,
     dir: PathBuf,
     call: Value,
     whole: [&'static str; 3],
@@ -36,7 +41,7 @@ impl Kernel {
             true => [".tmp_vmlinux.kallsyms2.o", ".btf.vmlinux.bin.o"],
             false => [".tmp_vmlinux2.kallsyms.o", ".tmp_vmlinux1.btf.o"],
         };
-        Kernel { dir, call: record["call"].clone(), whole, made, more: &[] }
+        Kernel { ld: GNU, dir, call: record["call"].clone(), whole, made, more: &[] }
     }
 
     fn word(&self, name: &str) -> &str {
@@ -45,50 +50,60 @@ impl Kernel {
 
     /// Links as the kernel's script does.
     fn link(&self, output: &Path, more: &[&OsStr]) {
-        let mut ld = Command::new(self.word("ld"));
-        ld.current_dir(&self.dir);
-        ld.args(self.word("ldflags").split_whitespace());
-        ld.args(self.word("ldflags_vmlinux").split_whitespace());
-        ld.arg("--script=arch/x86/kernel/vmlinux.lds")
-            .args(self.more)
-            .args(more)
-            .arg("-o")
-            .arg(output);
+        let mut ld = Command::new(self.ld);
+        ld.current_dir(&self.dir).args(self.flags());
+        ld.arg(format!("--script={SCRIPT}")).args(more).arg("-o").arg(output);
         ld.arg("--whole-archive").args(self.whole).arg("--no-whole-archive").args(self.made);
         run(&mut ld);
     }
 
-    /// The rules of its link.
-    fn dialect(&self) -> Dialect {
-        let version = run(Command::new(self.word("ld")).arg("--version"));
-        let version = String::from_utf8_lossy(&version);
+    /// The linker's flags.
+    fn flags(&self) -> impl Iterator<Item = &str> {
         let flags = [self.word("ldflags"), self.word("ldflags_vmlinux")];
-        let flags =
-            flags.into_iter().flat_map(str::split_whitespace).chain(self.more.iter().copied());
-        Dialect::detect(version.lines().next().unwrap_or_default(), flags).expect("GNU ld 2.40")
+        let flags = flags.into_iter().flat_map(str::split_whitespace);
+        // Kbuild asks the linker whether it knows this one; ld.lld does not.
+        let known = |flag: &&str| self.ld == GNU || *flag != "--no-warn-rwx-segments";
+        flags.filter(known).chain(self.more.iter().copied())
     }
 
-    /// The names of all objects as the linker's map has them, in the order of the link.
-    fn objects(&self) -> Vec<String> {
-        let mut names = Vec::new();
+    /// The rules of its link.
+    fn dialect(&self) -> Dialect {
+        let version = run(Command::new(self.ld).arg("--version"));
+        let version = String::from_utf8_lossy(&version);
+        Dialect::detect(version.lines().next().unwrap_or_default(), self.flags())
+            .expect("a linker whose rules are followed")
+    }
+
+    /// All objects in the order of the link: the names that the linker's map has for them, and their paths.
+    fn objects(&self) -> Vec<(String, PathBuf)> {
+        let mut objects = Vec::new();
+        let linker = self.dialect().linker;
         for name in self.whole.into_iter().chain(self.made) {
             if name.ends_with(".a") {
                 let members = run(Command::new("ar").args(["t", name]).current_dir(&self.dir));
                 let members = String::from_utf8(members).expect("names of objects are ASCII");
                 let prefix = format!("{}/", self.dir.display());
-                let relative =
-                    |member: &str| member.strip_prefix(&prefix).unwrap_or(member).to_owned();
-                names.extend(members.lines().map(relative));
+                objects.extend(members.lines().map(|member| {
+                    let path = member.strip_prefix(&prefix).unwrap_or(member);
+                    (linker.thin_member(name, path), self.dir.join(path))
+                }));
             } else {
-                names.push(name.to_owned());
+                objects.push((name.to_owned(), self.dir.join(name)));
             }
         }
-        names
+        objects
+    }
+
+    /// The map that the linker wrote.
+    fn map<'m>(&self, text: &'m [u8], script: &'m [u8]) -> LinkMap<'m> {
+        LinkMap::parse(self.dialect().linker, text, script).expect("a map of the linker")
     }
 }
 
+/// With both linkers.
 fn debug_info_comes_out_as_the_linker_writes_it(name: &str) {
     assert_comes_out(name, &Kernel::new(name));
+    assert_comes_out(&format!("{name}, {LLD}"), &Kernel { ld: LLD, ..Kernel::new(name) });
 }
 
 fn assert_comes_out(name: &str, kernel: &Kernel) {
@@ -100,18 +115,19 @@ fn assert_comes_out(name: &str, kernel: &Kernel) {
     kernel.link(&path("stripped"), &[&map[..], &[OsStr::new("--strip-debug")]].concat());
 
     let read = |path: &Path| fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let names = kernel.objects();
-    let objects: Vec<Vec<u8>> = names.iter().map(|name| read(&kernel.dir.join(name))).collect();
-    let inputs: Vec<Input<'_>> =
-        names.iter().zip(&objects).map(|(name, data)| Input { name, data }).collect();
+    let objects = kernel.objects();
+    let objects: Vec<(&str, Vec<u8>)> =
+        objects.iter().map(|(name, path)| (&name[..], read(path))).collect();
+    let inputs: Vec<Input<'_>> = objects.iter().map(|(name, data)| Input { name, data }).collect();
     let (stripped, map) = (read(&path("stripped")), read(&path("map")));
-    let map = LinkMap::parse_gnu(&map).expect("a map of GNU ld");
+    let script = read(&kernel.dir.join(SCRIPT));
+    let map = kernel.map(&map, &script);
     let plan = Plan::new(&inputs, &stripped, &map, &kernel.dialect())
         .unwrap_or_else(|e| panic!("{name}: {e}"));
     assert_contents(&plan, &read(&path("whole")), name);
     // Part by part, as a file is written: padding stays what it was.
     let made = Mutex::new(vec![0; plan.len() as usize]);
-    let making = Making { gnu_build_id: true, release: None };
+    let making = Making { build_id: true, release: None };
     plan.make(&making, |at, part| {
         made.lock().expect("no part panics")[at as usize..][..part.len()].copy_from_slice(part);
         Ok::<(), Error>(())
@@ -120,7 +136,7 @@ fn assert_comes_out(name: &str, kernel: &Kernel) {
     let made = made.into_inner().expect("no part panics");
     // The ID of the finished file, read once more, is the one that was computed on the way.
     let mut again = made.clone();
-    build_id::set_gnu_sha1(&mut again).unwrap_or_else(|e| panic!("{name}: {e}"));
+    build_id::set(&mut again, map.linker).unwrap_or_else(|e| panic!("{name}: {e}"));
     assert!(again == made, "{name}: the build ID of the finished file is another");
     fs::write(path("made"), &made).expect("a scratch directory is writable");
     assert_same_bytes(&path("made"), &path("whole"), name);
@@ -167,6 +183,7 @@ fn vmlinux_o_of_7_3() {
 fn assert_comes_out_with_kept_relocations(name: &str) {
     let more = &["--emit-relocs", "--discard-none"];
     assert_comes_out(name, &Kernel { more, ..Kernel::new(name) });
+    assert_comes_out(&format!("{name}, {LLD}"), &Kernel { ld: LLD, more, ..Kernel::new(name) });
 }
 
 #[test]
@@ -180,21 +197,27 @@ fn vmlinux_a_of_6_1_with_kept_relocations() {
 }
 
 /// A link with another input than the map tells of is noticed.
-#[test]
-fn an_image_of_another_kernel_is_refused() {
-    let kernel = Kernel::new("6.12-tiny");
+fn an_image_of_another_kernel_is_refused(kernel: &Kernel) {
     let dir = scratch();
     let (map, image) = (dir.path().join("map"), dir.path().join("image"));
     kernel.link(&image, &[OsStr::new("-Map"), map.as_os_str(), OsStr::new("--strip-debug")]);
     let object = fs::read(kernel.dir.join("vmlinux.o")).expect("a built kernel has vmlinux.o");
     let (map, mut image) = (fs::read(map).unwrap(), fs::read(image).unwrap());
-    let map = LinkMap::parse_gnu(&map).expect("a map of GNU ld");
+    let script = fs::read(kernel.dir.join(SCRIPT)).expect("a built kernel has its linker script");
+    let map = kernel.map(&map, &script);
     let inputs = [Input { name: "vmlinux.o", data: &object }];
     // A string literal that has changed since.
     let at = memchr_of(&image, b"Kernel panic - not syncing");
     image[at] = b'k';
     let error = Plan::new(&inputs, &image, &map, &kernel.dialect()).unwrap_err().to_string();
     assert!(error.contains("merged .rodata.str"), "{error}");
+}
+
+#[test]
+fn a_changed_string_literal_is_noticed() {
+    for ld in [GNU, LLD] {
+        an_image_of_another_kernel_is_refused(&Kernel { ld, ..Kernel::new("6.12-tiny") });
+    }
 }
 
 fn memchr_of(bytes: &[u8], text: &[u8]) -> usize {

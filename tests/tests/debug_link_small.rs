@@ -1,11 +1,11 @@
-//! Debug info put into small images, beside GNU ld's own link: what kernels have only rarely, and 32-bit.
+//! Debug info put into small images, beside the linker's own link: what kernels have only rarely, and 32-bit.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 
-use debug_link::{BuildId, Dialect, Error, Input, LinkMap, Making, Plan, Prepared};
+use debug_link::{BuildId, Dialect, Error, Input, LinkMap, Linker, Making, Plan, Prepared};
 use peer_tests::link::assert_same_bytes;
 use peer_tests::run;
 use tempfile::TempDir;
@@ -24,7 +24,7 @@ const MACRO: &str = "
 /// The image that is planned, with its build ID.
 fn made(plan: &Plan<'_>) -> Result<Vec<u8>, Error> {
     let made = Mutex::new(vec![0; plan.len() as usize]);
-    let making = Making { gnu_build_id: true, release: None };
+    let making = Making { build_id: true, release: None };
     plan.make(&making, |at, part| {
         let mut made = made.lock().expect("no part panics");
         made[at as usize..][..part.len()].copy_from_slice(part);
@@ -126,15 +126,18 @@ SECTIONS {
 }
 ";
 
+const BOTH: [Linker; 2] = [Linker::Gnu, Linker::Lld];
+
 /// Objects that are linked in a directory of their own.
 struct Small {
+    linker: Linker,
     dir: TempDir,
     emulation: &'static str,
     objects: Vec<String>,
 }
 
 impl Small {
-    fn new(wide: bool, sources: &[&str]) -> Self {
+    fn new(linker: Linker, wide: bool, sources: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("there is room for small files");
         fs::write(dir.path().join("script"), SCRIPT).expect("a temporary directory is writable");
         let mut objects = Vec::new();
@@ -147,7 +150,7 @@ impl Small {
             run(assembler.args(width));
             objects.push(object);
         }
-        Small { dir, emulation: if wide { "elf_x86_64" } else { "elf_i386" }, objects }
+        Small { linker, dir, emulation: if wide { "elf_x86_64" } else { "elf_i386" }, objects }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -155,7 +158,10 @@ impl Small {
     }
 
     fn link(&self, words: &[&str]) {
-        let mut ld = Command::new("ld");
+        let mut ld = Command::new(match self.linker {
+            Linker::Gnu => "ld",
+            Linker::Lld => "ld.lld-19",
+        });
         ld.current_dir(self.dir.path()).args(["-m", self.emulation, "--build-id=sha1", "-e", "f"]);
         run(ld.args(["--script=script"]).args(words).args(&self.objects));
     }
@@ -174,9 +180,10 @@ impl Small {
         let inputs = self.objects.iter().zip(&objects);
         let inputs: Vec<Input<'_>> = inputs.map(|(name, data)| Input { name, data }).collect();
         let (first, later) = inputs.split_at(first);
-        let map = LinkMap::parse_gnu(&map)?;
-        let dialect = Dialect { build_id: BuildId::Sha1 };
-        let plan = Prepared::new(first)?.plan(later, &stripped, &map, &dialect)?;
+        let script = read("script");
+        let map = LinkMap::parse(self.linker, &map, &script)?;
+        let dialect = self.dialect();
+        let plan = Prepared::new(first, self.linker)?.plan(later, &stripped, &map, &dialect)?;
         made(&plan)
     }
 
@@ -187,48 +194,67 @@ impl Small {
         let objects: Vec<Vec<u8>> = self.objects.iter().map(|name| read(name)).collect();
         let inputs = self.objects.iter().zip(&objects);
         let inputs: Vec<Input<'_>> = inputs.map(|(name, data)| Input { name, data }).collect();
-        let map = LinkMap::parse_gnu(&map).expect("a map of GNU ld");
-        let dialect = Dialect { build_id: BuildId::Sha1 };
-        look(&Plan::new(&inputs, &stripped, &map, &dialect).expect("its rules are followed"));
+        let script = read("script");
+        let map = LinkMap::parse(self.linker, &map, &script).expect("a map of the linker");
+        let plan = Plan::new(&inputs, &stripped, &map, &self.dialect());
+        look(&plan.expect("its rules are followed"));
+    }
+
+    fn dialect(&self) -> Dialect {
+        Dialect { linker: self.linker, build_id: BuildId::Sha1 }
     }
 
     fn assert_same(&self, words: &[&str]) {
         self.link(&[words, &["-o", "whole"]].concat());
-        let made = self.made(words).unwrap_or_else(|e| panic!("{} {words:?}: {e}", self.emulation));
+        let made = self
+            .made(words)
+            .unwrap_or_else(|e| panic!("{:?} {} {words:?}: {e}", self.linker, self.emulation));
         fs::write(self.path("made"), made).expect("a temporary directory is writable");
-        let what = format!("{} {words:?}", self.emulation);
+        let what = format!("{:?} {} {words:?}", self.linker, self.emulation);
         assert_same_bytes(Path::new(&self.path("made")), &self.path("whole"), &what);
     }
 }
 
 #[test]
 fn a_64_bit_image_with_and_without_kept_relocations() {
-    let small = Small::new(true, &[FIRST, SECOND]);
-    small.assert_same(&[]);
     let kept = ["--emit-relocs", "--discard-none"];
-    // The linker shows an undefined symbol just because a kept relocation needs it.
-    let error = small.made(&kept).unwrap_err().to_string();
-    assert!(error.contains("its symbol in the output is not known"), "{error}");
     let first = FIRST.replace(".weak nowhere\naddr nowhere\n", "");
     // And an object whose debug section has none to keep.
     let bare = ".section .debug_info\n.long 1";
-    Small::new(true, &[&first, bare, SECOND]).assert_same(&kept);
+    for linker in BOTH {
+        let small = Small::new(linker, true, &[FIRST, SECOND]);
+        small.assert_same(&[]);
+        match linker {
+            // The linker shows an undefined symbol just because a kept relocation needs it.
+            Linker::Gnu => {
+                let error = small.made(&kept).unwrap_err().to_string();
+                assert!(error.contains("its symbol in the output is not known"), "{error}");
+            }
+            Linker::Lld => small.assert_same(&kept),
+        }
+        Small::new(linker, true, &[&first, bare, SECOND]).assert_same(&kept);
+    }
 }
 
 #[test]
 fn a_32_bit_image_whose_addends_stand_in_the_fields() {
-    let small = Small::new(false, &[FIRST, SECOND]);
-    small.assert_same(&[]);
-    let error = small.made(&["--emit-relocs"]).unwrap_err().to_string();
-    assert!(error.contains(".rel.debug_info with --emit-relocs"), "{error}");
+    for linker in BOTH {
+        let small = Small::new(linker, false, &[FIRST, SECOND]);
+        small.assert_same(&[]);
+        let error = small.made(&["--emit-relocs"]).err().map(|error| error.to_string());
+        let error = error.unwrap_or_default();
+        assert!(error.contains(".rel.debug_info with --emit-relocs"), "{linker:?}: {error}");
+    }
 }
 
 /// What was merged before the map was known is used where the map agrees, and made again where it does not.
 #[test]
 fn inputs_that_are_made_ready_before_the_link() {
-    let small = Small::new(true, &[FIRST, SECOND]);
     let together = SCRIPT.replace("*(.debug_str)", "*(.debug_str .debug_line_str)");
-    for script in [SCRIPT, &together] {
+    for (linker, script) in
+        [(BOTH[0], SCRIPT), (BOTH[0], &together), (BOTH[1], SCRIPT), (BOTH[1], &together)]
+    {
+        let small = Small::new(linker, true, &[FIRST, SECOND]);
         fs::write(small.path("script"), script).expect("a temporary directory is writable");
         small.assert_same(&[]);
         let all = small.made(&[]).expect("it is the same as the linker's");
@@ -241,8 +267,8 @@ fn inputs_that_are_made_ready_before_the_link() {
 /// Any part of a debug section is what stands in the image that the linker writes.
 #[test]
 fn parts_of_debug_sections() {
-    for wide in [true, false] {
-        let small = Small::new(wide, &[FIRST, SECOND]);
+    for (linker, wide) in BOTH.into_iter().flat_map(|linker| [(linker, true), (linker, false)]) {
+        let small = Small::new(linker, wide, &[FIRST, SECOND]);
         small.link(&["-o", "whole"]);
         small.link(&["--strip-debug", "-Map=map", "-o", "stripped"]);
         small.with_plan(|plan| {
@@ -272,41 +298,50 @@ fn parts_of_debug_sections() {
 fn relocations_in_any_order() {
     let numbers: String = (0..40_000).map(|at| format!(".quad .text + {at}\n")).collect();
     let source = format!(".globl f\n.text\nf: nop\n.section .debug_info, \"\"\n{numbers}");
-    let small = Small::new(true, &[&source]);
-    let object = small.path("0.o");
-    let mut bytes = fs::read(&object).expect("the assembler wrote it");
-    let elf = image::Elf::parse(&bytes).expect("an object");
-    let (_, records) = elf.section(".rela.debug_info").expect("it has relocations");
-    let range = records.offset as usize..(records.offset + records.size) as usize;
-    let reversed: Vec<u8> = bytes[range.clone()].rchunks(24).flatten().copied().collect();
-    bytes[range].copy_from_slice(&reversed);
-    fs::write(&object, bytes).expect("a temporary directory is writable");
-    small.assert_same(&[]);
-    // Part by part they are refused, by one part or another.
-    small.with_plan(|plan| {
-        let contents = plan.contents(".debug_info").expect("it has debug info");
-        let read =
-            |start: usize, end: usize| contents.read(start..end, &mut vec![0; end - start], None);
-        let halves = [0, contents.len() / 2, contents.len()];
-        let errors = halves.windows(2).filter_map(|half| read(half[0], half[1]).err());
-        let errors: Vec<String> = errors.map(|error| error.to_string()).collect();
-        let cause = "its relocations are not in the order of their offsets";
-        assert!(errors.iter().any(|error| error.ends_with(cause)), "{errors:?}");
-    });
+    for linker in BOTH {
+        let small = Small::new(linker, true, &[&source]);
+        let object = small.path("0.o");
+        let mut bytes = fs::read(&object).expect("the assembler wrote it");
+        let elf = image::Elf::parse(&bytes).expect("an object");
+        let (_, records) = elf.section(".rela.debug_info").expect("it has relocations");
+        let range = records.offset as usize..(records.offset + records.size) as usize;
+        let reversed: Vec<u8> = bytes[range.clone()].rchunks(24).flatten().copied().collect();
+        bytes[range].copy_from_slice(&reversed);
+        fs::write(&object, bytes).expect("a temporary directory is writable");
+        small.assert_same(&[]);
+        // Part by part they are refused, by one part or another.
+        small.with_plan(|plan| {
+            let contents = plan.contents(".debug_info").expect("it has debug info");
+            let read = |start: usize, end: usize| {
+                contents.read(start..end, &mut vec![0; end - start], None)
+            };
+            let halves = [0, contents.len() / 2, contents.len()];
+            let errors = halves.windows(2).filter_map(|half| read(half[0], half[1]).err());
+            let errors: Vec<String> = errors.map(|error| error.to_string()).collect();
+            let cause = "its relocations are not in the order of their offsets";
+            assert!(errors.iter().any(|error| error.ends_with(cause)), "{errors:?}");
+        });
+    }
 }
 
 /// Bytes that are changed or missing, in an object, the image or the map: an error or other debug info, no panic.
 #[test]
 fn what_is_broken_never_panics() {
-    let small = Small::new(true, &[FIRST, SECOND]);
+    for linker in BOTH {
+        break_everything(linker);
+    }
+}
+
+fn break_everything(linker: Linker) {
+    let small = Small::new(linker, true, &[FIRST, SECOND]);
     small.link(&["--strip-debug", "-Map=map", "-o", "stripped"]);
     let read = |name: &str| fs::read(small.path(name)).expect("it was written");
     let files = ["0.o", "stripped", "map"].map(read);
     let second = read("1.o");
     let attempt = |[object, image, map]: [&[u8]; 3]| -> Result<(), Error> {
         let inputs = [("0.o", object), ("1.o", &second)].map(|(name, data)| Input { name, data });
-        let dialect = Dialect { build_id: BuildId::Sha1 };
-        let plan = Plan::new(&inputs, image, &LinkMap::parse_gnu(map)?, &dialect)?;
+        let map = LinkMap::parse(small.linker, map, SCRIPT.as_bytes())?;
+        let plan = Plan::new(&inputs, image, &map, &small.dialect())?;
         if plan.len() < 1 << 20 {
             made(&plan)?;
         }
@@ -332,7 +367,13 @@ fn what_is_broken_never_panics() {
 
 #[test]
 fn what_is_not_followed_is_refused() {
-    let refused = |source: &str| Small::new(true, &[FIRST, SECOND, source]).made(&[]).unwrap_err();
+    for linker in BOTH {
+        refuses(linker);
+    }
+}
+
+fn refuses(linker: Linker) {
+    let refused = |source: &str| Small::new(linker, true, &[FIRST, SECOND, source]).made(&[]);
     let cases = [
         (".section .debug_info\nnamed: .long 1", "2.o: symbol named in a debug section"),
         (".section .debug_sup\n.long 1", "no output section of the linker script takes .debug_sup"),
@@ -349,11 +390,11 @@ c: nop
 .section .debug_info
 .quad .text.c
 ";
-    let small = Small::new(true, &[FIRST, SECOND, comdat, comdat]);
+    let small = Small::new(linker, true, &[FIRST, SECOND, comdat, comdat]);
     let error = small.made(&[]).unwrap_err().to_string();
     assert!(error.contains("3.o: .debug_info+0x0: the place of symbol"), "{error}");
     for (source, cause) in cases {
-        let error = refused(source).to_string();
+        let error = refused(source).expect_err(cause).to_string();
         assert!(error.contains(cause), "{error}");
     }
 }

@@ -89,7 +89,7 @@ impl<'p, 'a> Contents<'p, 'a> {
         if let Some(group) = self.debug.group {
             return Ok(match &self.plan.merged[group as usize] {
                 Merged::Strings(strings) => Cow::Borrowed(strings.text()),
-                Merged::Entries(..) => Cow::Borrowed(&[]),
+                Merged::Entries(..) | Merged::Sharded(..) => Cow::Borrowed(&[]),
             });
         }
         if let ([only], false) = (&self.debug.pieces[..], self.debug.relocated) {

@@ -1,10 +1,15 @@
 //! The linker and its flags: whether its rules are those that are followed here.
 
 use crate::error::Error;
+use crate::linker::Linker;
 
 /// The rules of a link, as far as they touch debug info.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dialect {
+    /// The linker.
+    ///
+    /// In the first line of its `--version`: `GNU ld (...) 2.40`, `LLD 19.1.7 (...)`.
+    pub linker: Linker,
     /// The build ID that the linker puts into the image.
     ///
     /// In the linker's flags: `--build-id`, `--build-id=sha1`.
@@ -16,53 +21,92 @@ pub struct Dialect {
 pub enum BuildId {
     /// None: there is no `--build-id`, or it is `none`.
     None,
-    /// The linker's default, see [`crate::build_id::gnu_sha1`].
+    /// One of 20 bytes (`sha1`, GNU ld's default), see [`crate::build_id::compute`].
     Sha1,
 }
 
 impl Dialect {
     /// The rules of the linker that says `version` (the first line of `--version`) with these flags.
     ///
-    /// # Errors A linker or a flag whose rules are not followed here. Only GNU ld 2.40 has been
-    /// compared: 2.41 merges strings by other code.
+    /// # Errors A linker or a flag whose rules are not followed here. Only GNU ld 2.40 and ld.lld 19 have been
+    /// compared: GNU ld 2.41 merges strings by other code.
     pub fn detect<'w>(
         version: &str,
         flags: impl IntoIterator<Item = &'w str>,
     ) -> Result<Self, Error> {
-        let number = version.rsplit(' ').next().unwrap_or_default();
-        let followed = number == "2.40" || number.starts_with("2.40.");
-        if !version.starts_with("GNU ld") || !followed {
-            return Err(Error::unsupported(format!("the linker {version}")));
-        }
+        let linker =
+            linker(version).ok_or_else(|| Error::unsupported(format!("the linker {version}")))?;
         let (mut build_id, mut drops, mut compresses) = (BuildId::None, None, None);
+        let (mut keeps, mut discards_none) = (None, false);
         for flag in flags {
             let word = flag.strip_prefix("-Wl,").unwrap_or(flag);
             let name = word.strip_prefix("--").or_else(|| word.strip_prefix('-'));
             match name.unwrap_or_default() {
                 "gc-sections" => drops = Some(flag),
                 "no-gc-sections" => drops = None,
+                "compress-debug-sections" => compresses = Some(flag),
                 "compress-debug-sections=none" => compresses = None,
                 name if name.starts_with("compress-debug-sections=") => compresses = Some(flag),
-                "build-id" | "build-id=sha1" => build_id = BuildId::Sha1,
+                "build-id" if linker == Linker::Gnu => build_id = BuildId::Sha1,
+                "build-id=sha1" => build_id = BuildId::Sha1,
                 "build-id=none" => build_id = BuildId::None,
-                name if refused(name) => {
+                "emit-relocs" | "q" => keeps = Some(flag),
+                "discard-none" => discards_none = true,
+                "discard-all" | "discard-locals" | "x" | "X" => discards_none = false,
+                name if refused(linker, name) || changes_rules(linker, word) => {
                     return Err(Error::unsupported(format!("the linker's flag {flag}")));
                 }
                 _ => {}
             }
         }
-        match drops.or(compresses) {
+        // Otherwise which local symbols stay depends on the relocations of debug info.
+        let keeps = keeps.filter(|_| linker == Linker::Lld && !discards_none);
+        match drops.or(compresses).or(keeps) {
             Some(flag) => Err(Error::unsupported(format!("the linker's flag {flag}"))),
-            None => Ok(Dialect { build_id }),
+            None => Ok(Dialect { linker, build_id }),
         }
     }
 }
 
+/// The linker that says `version`, if its rules are known.
+fn linker(version: &str) -> Option<Linker> {
+    let is = |number: &str, known: &str| {
+        number.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    let last = version.rsplit(' ').next().unwrap_or_default();
+    if version.starts_with("GNU ld") {
+        return is(last, "2.40").then_some(Linker::Gnu);
+    }
+    // What stands before the name is the vendor's.
+    let (_, number) = version.split_once("LLD ")?;
+    is(number.split(' ').next()?, "19").then_some(Linker::Lld)
+}
+
+/// Whether a word has ld.lld merge or relocate by other rules: a level of optimization, other tombstones.
+fn changes_rules(linker: Linker, word: &str) -> bool {
+    let level = word.starts_with("-O") && word != "-O1";
+    // The word behind `-z`, or one with it.
+    let tombstones = word.trim_start_matches("-z").starts_with("dead-reloc-in-nonalloc=");
+    linker == Linker::Lld && (level || tombstones)
+}
+
 /// Flags that change which debug info there is, or the order of sections.
-fn refused(name: &str) -> bool {
+fn refused(linker: Linker, name: &str) -> bool {
     let beginnings = ["build-id=", "sort-section", "plugin", "gdb-index"];
     let whole = ["s", "S", "strip-all", "strip-debug", "r", "relocatable", "unique"];
-    whole.contains(&name) || beginnings.iter().any(|beginning| name.starts_with(beginning))
+    let of_lld = [
+        "build-id",
+        "call-graph-ordering-file",
+        "compress-sections",
+        "debug-names",
+        "icf=",
+        "noinhibit-exec",
+        "shuffle-sections",
+        "symbol-ordering-file",
+    ];
+    let begins = |beginnings: &[&str]| beginnings.iter().any(|start| name.starts_with(start));
+    let of_lld = linker == Linker::Lld && name != "icf=none" && begins(&of_lld);
+    whole.contains(&name) || begins(&beginnings) || of_lld
 }
 
 #[cfg(test)]
@@ -71,30 +115,53 @@ mod tests {
 
     const GNU: &str = "GNU ld (GNU Binutils for Debian) 2.40";
 
-    fn with(flags: &str) -> Result<Dialect, String> {
-        Dialect::detect(GNU, flags.split_whitespace()).map_err(|error| error.to_string())
+    const LLD: &str = "Debian LLD 19.1.7 (compatible with GNU linkers)";
+
+    fn with(version: &str, flags: &str) -> Result<Dialect, String> {
+        Dialect::detect(version, flags.split_whitespace()).map_err(|error| error.to_string())
     }
 
     #[test]
     fn the_flags_of_a_kernel_are_followed() {
         let x86 = "-m elf_x86_64 -z noexecstack --emit-relocs --discard-none --build-id=sha1 \
                    --orphan-handling=warn";
-        assert_eq!(with(x86), Ok(Dialect { build_id: BuildId::Sha1 }));
-        assert_eq!(with("--gc-sections --no-gc-sections"), Ok(Dialect { build_id: BuildId::None }));
+        for (version, linker) in [(GNU, Linker::Gnu), (LLD, Linker::Lld)] {
+            let build_id = BuildId::Sha1;
+            assert_eq!(with(version, x86), Ok(Dialect { linker, build_id }));
+            let build_id = BuildId::None;
+            assert_eq!(
+                with(version, "--gc-sections --no-gc-sections"),
+                Ok(Dialect { linker, build_id })
+            );
+        }
     }
 
     #[test]
     fn what_changes_debug_info_is_refused() {
+        let refused = |version, flag| {
+            let said = format!("not supported: the linker's flag {flag}");
+            assert_eq!(with(version, flag), Err(said));
+        };
         for flag in [
             "--gc-sections",
             "-Wl,--compress-debug-sections=zlib",
+            "--compress-debug-sections",
             "--build-id=0x1234",
             "-S",
             "--sort-section=name",
         ] {
-            assert_eq!(with(flag), Err(format!("not supported: the linker's flag {flag}")));
+            refused(GNU, flag);
+            refused(LLD, flag);
         }
-        assert!(Dialect::detect("GNU ld (GNU Binutils) 2.41", []).is_err());
-        assert!(Dialect::detect("Debian LLD 19.1.7", []).is_err());
+        // GNU ld does nothing of it, or does the same.
+        let tombstone = "dead-reloc-in-nonalloc=.debug_info=1";
+        for flag in ["-O2", "-O0", "--icf=all", "--build-id", "--emit-relocs", tombstone] {
+            refused(LLD, flag);
+            assert!(with(GNU, flag).is_ok());
+        }
+        assert!(with(LLD, "-O1 --icf=none").is_ok());
+        for version in ["GNU ld (GNU Binutils) 2.41", "LLD 18.1.0", "mold 2.30", "LLD 190.0"] {
+            assert_eq!(with(version, ""), Err(format!("not supported: the linker {version}")));
+        }
     }
 }

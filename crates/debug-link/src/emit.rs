@@ -41,11 +41,6 @@ impl Renumbering {
         Renumbering { before }
     }
 
-    /// The old indexes before which symbols have been put.
-    pub(crate) fn before(&self) -> &[u32] {
-        &self.before
-    }
-
     /// The new index of the symbol `old`.
     pub(crate) fn index(&self, old: u32) -> u32 {
         old.saturating_add(self.before.partition_point(|&before| before <= old) as u32)

@@ -1,12 +1,13 @@
 //! The frame of the finished file: the order of sections, their offsets, the headers.
 //!
-//! The linker's rule (GNU ld 2.40, `bfd/elf.c`): sections that are loaded lie where their addresses
-//! want them; behind them every other section at the next multiple of its alignment, in the order
-//! of the section headers; then symbols and strings, relocations that are kept, names; the section
-//! headers last, aligned to an address. Relocations that are kept have a header behind that of
-//! their section, and each output section has a symbol then. Before the rule is used for the
-//! finished file it is tried on the image without debug info, whose offsets and names must come
-//! out.
+//! The rule: sections that are loaded lie where their addresses want them; behind them every other section at
+//! the next multiple of its alignment, in the order of the section headers; the section headers last, aligned
+//! to an address. GNU ld puts symbols and strings, relocations that are kept and names behind the other
+//! sections ([`Turn`]); ld.lld does not. Before the rule is used for the finished file it is tried on the
+//! image without debug info, whose offsets and names must come out. Sources of facts: GNU ld 2.40, `bfd/elf.c`;
+//! ld.lld 19, `ELF/Writer.cpp`, `assignFileOffsets`.
+
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 use image::consts::{
@@ -18,9 +19,13 @@ use image::{Elf, Section};
 use crate::emit::Renumbering;
 use crate::error::{Error, lossy};
 use crate::fields::{Fields, FileField, SectionField};
-use crate::layout::{DebugSection, aligned, too_large};
+use crate::layout::{DebugSection, Layout, aligned, too_large};
+use crate::linker::{Linker, Turn};
 use crate::map::LinkMap;
 use crate::names::Names;
+use crate::object::Object;
+use crate::order;
+use crate::section_symbols::{self, NewSymbol};
 
 /// Where a section of the finished file comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +36,14 @@ pub(crate) enum Origin {
     Debug(u32),
     /// The relocations of the debug section of this index, kept.
     Relocations(u32),
+}
+
+/// The tables of symbols and names, by their index in the image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tables {
+    pub(crate) symbols: u32,
+    pub(crate) strings: u32,
+    pub(crate) names: u32,
 }
 
 /// Where a section's bytes are in the file.
@@ -46,6 +59,8 @@ pub(crate) struct Extent {
 /// The finished file but for its sections' contents.
 #[derive(Debug)]
 pub(crate) struct Frame {
+    /// The tables of symbols and names in the image.
+    pub(crate) tables: Tables,
     /// All sections by their index, the null section first.
     pub(crate) sections: Vec<Extent>,
     /// Up to here the file is as the image without debug info, but for the file header.
@@ -73,20 +88,29 @@ impl Frame {
     pub(crate) fn new(
         image: &Elf<'_>,
         map: &LinkMap<'_>,
-        debug: &[DebugSection<'_>],
+        objects: &[Arc<Object<'_>>],
+        layout: &Layout<'_>,
         counts: &[u64],
     ) -> Result<Self, Error> {
-        let keeps = check_image(image)?;
+        let (linker, debug) = (map.linker, &layout.debug[..]);
+        let tables = Tables::of(image, linker)?;
+        let keeps = keeps_relocations(image, tables)?;
         let head = head_of(image)?;
         let plain = (0..image.sections().len() as u32).map(Origin::Image).collect();
-        let tried = Files { image, debug: &[], counts: &[] }.offsets(plain, head, 0)?;
-        tried.check(image)?;
-        let files = Files { image, debug, counts };
-        let order = insert(image, map, debug, keeps)?;
-        let before = if keeps { symbols_before(image, &order)? } else { Vec::new() };
-        let made = files.offsets(order, head, before.len())?;
-        let renumbering = Renumbering::new(before);
-        let symbols = made.symbols(image, &renumbering)?;
+        let tried = Files { image, tables, linker, debug: &[], counts: &[] };
+        tried.offsets(plain, head, 0)?.check(image, tables)?;
+        let files = Files { image, tables, linker, debug, counts };
+        let order = order::sections(image, map, objects, layout, keeps, tables)?;
+        let new_symbols = match (keeps, linker) {
+            (false, _) => Vec::new(),
+            (true, Linker::Gnu) => section_symbols::gnu(image, tables, &order)?,
+            (true, Linker::Lld) => {
+                section_symbols::lld(image, map, objects, layout, tables, &order)?
+            }
+        };
+        let made = files.offsets(order, head, new_symbols.len())?;
+        let renumbering = Renumbering::new(new_symbols.iter().map(|new| new.before).collect());
+        let symbols = made.symbols(&files, new_symbols)?;
         let section_headers = made.section_headers(&files, &renumbering)?;
         let fields = Fields::of(image.header());
         let section_headers_at = made.headers_at;
@@ -96,9 +120,11 @@ impl Frame {
         let count = made.sections.len() as u64;
         fields.set_file(&mut file_header, FileField::SectionHeaders, section_headers_at)?;
         fields.set_file(&mut file_header, FileField::SectionCount, count)?;
-        fields.set_file(&mut file_header, FileField::NamesSection, count - 1)?;
+        let names_at = made.index(tables.names);
+        fields.set_file(&mut file_header, FileField::NamesSection, names_at)?;
         let names = made.names.bytes;
         Ok(Frame {
+            tables,
             sections: made.sections,
             head,
             file_header,
@@ -122,7 +148,7 @@ impl Frame {
         let fields = Fields::of(image.header());
         let symbols = self.symbols.chunks_exact(fields.symbol()).enumerate().skip(1);
         let mut found = HashMap::new();
-        for (index, symbol) in symbols.take_while(|(_, symbol)| fields.is_section_symbol(symbol)) {
+        for (index, symbol) in symbols.filter(|(_, symbol)| fields.is_section_symbol(symbol)) {
             let section = fields.symbol_section(symbol).map(usize::from);
             let Some(extent) = section.and_then(|section| self.sections.get(section)) else {
                 continue;
@@ -147,16 +173,31 @@ fn is_alloc(section: &Section<'_>) -> bool {
     section.flags & SHF_ALLOC.0 != 0
 }
 
-/// Refuses what the rules here do not cover; returns whether the image keeps relocations.
-fn check_image(image: &Elf<'_>) -> Result<bool, Error> {
-    let sections = image.sections();
-    let [.., symbols, strings, names] = sections else {
-        return Err(Error::unsupported("an image with fewer than three sections"));
-    };
-    let types = (symbols.sh_type, strings.sh_type, names.sh_type);
-    if types != (SHT_SYMTAB.0, SHT_STRTAB.0, SHT_STRTAB.0) {
-        return Err(Error::unsupported("an image that does not end in symbols, strings, names"));
+impl Tables {
+    fn of(image: &Elf<'_>, linker: Linker) -> Result<Self, Error> {
+        let sections = image.sections();
+        let find = |name: &[u8], sh_type: u32| {
+            let is = |section: &Section<'_>| section.name == name && section.sh_type == sh_type;
+            let found = sections.iter().position(is);
+            let missing = || Error::unsupported(format!("an image without {}", lossy(name)));
+            found.map(|index| index as u32).ok_or_else(missing)
+        };
+        let symbols = find(b".symtab", SHT_SYMTAB.0)?;
+        let strings = find(b".strtab", SHT_STRTAB.0)?;
+        let names = find(b".shstrtab", SHT_STRTAB.0)?;
+        let at_end = [3, 2, 1].map(|back| (sections.len() - back.min(sections.len())) as u32);
+        if linker == Linker::Gnu && [symbols, strings, names] != at_end {
+            return Err(Error::unsupported(
+                "an image that does not end in symbols, strings, names",
+            ));
+        }
+        Ok(Tables { symbols, strings, names })
     }
+}
+
+/// Refuses what the rules here do not cover; returns whether the image keeps relocations.
+fn keeps_relocations(image: &Elf<'_>, tables: Tables) -> Result<bool, Error> {
+    let sections = image.sections();
     let refused = |section: &&Section<'_>| {
         let addendless = !is_alloc(section) && section.sh_type == SHT_REL.0;
         addendless || section.sh_type == SHT_SYMTAB_SHNDX.0
@@ -166,8 +207,9 @@ fn check_image(image: &Elf<'_>) -> Result<bool, Error> {
     }
     // Only where relocations are kept does each section have a symbol, even if none is left in the image.
     let fields = Fields::of(image.header());
-    let first = image.bytes(symbols)?.chunks_exact(fields.symbol()).nth(1);
-    let named = first.is_some_and(|symbol| fields.is_section_symbol(symbol));
+    let symbols = &sections[tables.symbols as usize];
+    let mut symbols = image.bytes(symbols)?.chunks_exact(fields.symbol()).skip(1);
+    let named = symbols.any(|symbol| fields.is_section_symbol(symbol));
     Ok(named || sections.iter().any(is_kept))
 }
 
@@ -177,7 +219,7 @@ pub(crate) fn is_kept(section: &Section<'_>) -> bool {
 }
 
 /// The output section of the map of that name.
-fn statement(map: &LinkMap<'_>, name: &[u8]) -> Option<usize> {
+pub(crate) fn statement(map: &LinkMap<'_>, name: &[u8]) -> Option<usize> {
     map.statements.iter().position(|statement| statement.name == name)
 }
 
@@ -202,66 +244,11 @@ fn head_of(image: &Elf<'_>) -> Result<u64, Error> {
     }
 }
 
-/// The sections of the finished file in their order.
-fn insert(
-    image: &Elf<'_>,
-    map: &LinkMap<'_>,
-    debug: &[DebugSection<'_>],
-    keeps: bool,
-) -> Result<Vec<Origin>, Error> {
-    let tables = image.sections().len() - 3;
-    let mut order = Vec::with_capacity(image.sections().len() + debug.len());
-    let mut rest = (0..debug.len()).peekable();
-    for (index, section) in image.sections().iter().enumerate() {
-        let of_section = index != 0 && index < tables && !is_kept(section);
-        let at = match of_section {
-            true => Some(statement(map, section.name).ok_or_else(|| {
-                Error::disagree(format!("the map has no output section {}", lossy(section.name)))
-            })?),
-            false => None,
-        };
-        let before =
-            |&next: &usize| index >= tables || at.is_some_and(|at| debug[next].statement < at);
-        while let Some(next) = rest.next_if(before) {
-            order.push(Origin::Debug(next as u32));
-            if keeps && debug[next].relocated {
-                order.push(Origin::Relocations(next as u32));
-            }
-        }
-        order.push(Origin::Image(index as u32));
-    }
-    Ok(order)
-}
-
-/// For each debug section the old index of the symbol before which its own is put.
-fn symbols_before(image: &Elf<'_>, order: &[Origin]) -> Result<Vec<u32>, Error> {
-    let fields = Fields::of(image.header());
-    let table = image.bytes(&image.sections()[image.sections().len() - 3])?;
-    let symbols = table.chunks_exact(fields.symbol()).skip(1);
-    let of_sections = symbols.take_while(|symbol| fields.is_section_symbol(symbol));
-    let of_sections: Vec<u32> =
-        of_sections.map(|symbol| fields.symbol_section(symbol).unwrap_or(0).into()).collect();
-    if !of_sections.is_sorted() || of_sections.is_empty() {
-        return Err(Error::unsupported("kept relocations without a symbol for each section"));
-    }
-    let mut before = Vec::new();
-    let mut passed = 0;
-    for origin in order {
-        match origin {
-            Origin::Image(index) => passed = *index,
-            Origin::Debug(_) => {
-                let behind = of_sections.partition_point(|&section| section <= passed);
-                before.push(behind as u32 + 1);
-            }
-            Origin::Relocations(_) => {}
-        }
-    }
-    Ok(before)
-}
-
 /// Both sources of sections.
 struct Files<'f, 'a> {
     image: &'f Elf<'a>,
+    tables: Tables,
+    linker: Linker,
     debug: &'f [DebugSection<'a>],
     /// The number of relocations of each debug section.
     counts: &'f [u64],
@@ -287,38 +274,44 @@ impl Files<'_, '_> {
 
     /// Turn in which a section gets its offset, size in the file, and alignment. What is loaded has
     /// no turn.
-    fn measure(&self, origin: Origin, new_symbols: usize) -> (Option<u8>, u64, u64) {
+    fn measure(&self, origin: Origin, new_symbols: usize) -> (Option<Turn>, u64, u64) {
         let fields = Fields::of(self.image.header());
-        match origin {
+        let (turn, size, align) = match origin {
             Origin::Debug(index) => {
                 let section = &self.debug[index as usize];
-                (Some(0), section.size, section.align)
+                (Turn::Contents, section.size, section.align)
             }
             Origin::Relocations(index) => {
                 let count = self.counts.get(index as usize).copied().unwrap_or(0);
-                (Some(3), count.saturating_mul(fields.relocation() as u64), fields.alignment())
+                let size = count.saturating_mul(fields.relocation() as u64);
+                (Turn::Relocations, size, fields.alignment())
             }
             Origin::Image(index) => {
                 let section = &self.image.sections()[index as usize];
-                let tables = self.image.sections().len() - 3;
                 let (size, align) = (section.size, section.align);
-                match (index as usize).checked_sub(tables) {
-                    Some(0) => (Some(1), size + (new_symbols * fields.symbol()) as u64, align),
-                    Some(1) => (Some(2), size, align),
-                    Some(_) => (Some(4), size, align),
-                    None if is_kept(section) => (Some(3), size, align),
-                    None if section.sh_type == SHT_NOBITS.0 && is_alloc(section) => {
-                        (None, 0, align)
-                    }
-                    None if is_alloc(section) || index == 0 => (None, size, align),
-                    None => (Some(0), size, align),
+                if is_alloc(section) || index == 0 {
+                    let in_file = if section.sh_type == SHT_NOBITS.0 { 0 } else { size };
+                    return (None, in_file, align);
+                }
+                if index == self.tables.symbols {
+                    let new = (new_symbols * fields.symbol()) as u64;
+                    (Turn::Symbols, size.saturating_add(new), align)
+                } else if index == self.tables.strings {
+                    (Turn::Strings, size, align)
+                } else if index == self.tables.names {
+                    (Turn::Names, size, align)
+                } else if is_kept(section) {
+                    (Turn::Relocations, size, align)
+                } else {
+                    (Turn::Contents, size, align)
                 }
             }
-        }
+        };
+        (Some(self.linker.turn(turn)), size, align)
     }
 
     fn offsets(&self, order: Vec<Origin>, head: u64, new_symbols: usize) -> Result<Offsets, Error> {
-        let names = Names::new(order.iter().map(|&origin| self.name(origin)));
+        let names = Names::new(order.iter().map(|&origin| self.name(origin)), self.linker);
         let mut renumbered = Vec::new();
         let mut sections = Vec::with_capacity(order.len());
         let mut turns = Vec::new();
@@ -328,12 +321,12 @@ impl Files<'_, '_> {
                 renumbered.push(index as u32);
                 offset = self.image.sections()[old as usize].offset;
             }
-            let (turn, size, align) = self.measure(origin, new_symbols);
+            let (turn, mut size, align) = self.measure(origin, new_symbols);
+            if origin == Origin::Image(self.tables.names) {
+                size = names.bytes.len() as u64;
+            }
             turns.extend(turn.map(|turn| (turn, index, align.max(1))));
             sections.push(Extent { origin, offset, size });
-        }
-        if let Some(last) = sections.last_mut() {
-            last.size = names.bytes.len() as u64;
         }
         turns.sort_unstable();
         let mut at = head;
@@ -349,7 +342,7 @@ impl Files<'_, '_> {
 
 impl Offsets {
     /// Holds the rule against an image that the linker wrote.
-    fn check(&self, image: &Elf<'_>) -> Result<(), Error> {
+    fn check(&self, image: &Elf<'_>, tables: Tables) -> Result<(), Error> {
         for (made, section) in self.sections.iter().zip(image.sections()) {
             if made.offset != section.offset {
                 let (name, is) = (lossy(section.name), section.offset);
@@ -360,8 +353,8 @@ impl Offsets {
         if image.section_header_offset(0) != Some(self.headers_at) {
             return Err(Error::disagree("the section headers are elsewhere"));
         }
-        let names = image.sections().last().map(|section| image.bytes(section));
-        if names.transpose()? != Some(&self.names.bytes[..]) {
+        let names = image.bytes(&image.sections()[tables.names as usize])?;
+        if names != self.names.bytes {
             return Err(Error::disagree("the table of section names is in another order"));
         }
         Ok(())
@@ -373,19 +366,16 @@ impl Offsets {
     }
 
     /// The symbol table with the new indexes of sections, and with the symbols of debug sections.
-    fn symbols(&self, image: &Elf<'_>, renumbering: &Renumbering) -> Result<Vec<u8>, Error> {
-        let table = image.bytes(&image.sections()[image.sections().len() - 3])?;
+    fn symbols(&self, files: &Files<'_, '_>, new: Vec<NewSymbol>) -> Result<Vec<u8>, Error> {
+        let image = files.image;
+        let table = image.bytes(&image.sections()[files.tables.symbols as usize])?;
         let fields = Fields::of(image.header());
-        let added = renumbering.before().len() * fields.symbol();
+        let added = new.len() * fields.symbol();
         let mut symbols = Vec::with_capacity(table.len() + added);
-        let debug = self.sections.iter().enumerate();
-        let mut debug = debug.filter(|(_, extent)| matches!(extent.origin, Origin::Debug(_)));
-        let mut before = renumbering.before().iter().peekable();
+        let mut new = new.into_iter().peekable();
         for (index, symbol) in table.chunks_exact(fields.symbol()).enumerate() {
-            while before.next_if(|&&before| before as usize == index).is_some() {
-                if let Some((section, _)) = debug.next() {
-                    symbols.extend(fields.new_section_symbol(section as u64)?);
-                }
+            while let Some(new) = new.next_if(|new| new.before as usize == index) {
+                symbols.extend(fields.new_section_symbol(new.section.into())?);
             }
             let start = symbols.len();
             symbols.extend_from_slice(symbol);
@@ -407,21 +397,27 @@ impl Offsets {
     ) -> Result<Vec<u8>, Error> {
         let fields = Fields::of(files.image.header());
         let mut headers = Vec::with_capacity(fields.section_header() * self.sections.len());
-        let symbols = self.sections.len() - 3;
+        let tables = files.tables;
+        let symbols = self.index(tables.symbols) as usize;
         for (index, extent) in self.sections.iter().enumerate() {
             let mut header = match extent.origin {
                 Origin::Image(old) => self.old_header(files.image, old)?,
                 Origin::Debug(debug) => new_header(fields, &files.debug[debug as usize])?,
-                Origin::Relocations(_) => kept_header(fields, symbols, index - 1)?,
+                Origin::Relocations(debug) => {
+                    let is_target = |extent: &Extent| extent.origin == Origin::Debug(debug);
+                    let target = self.sections.iter().position(is_target).unwrap_or(0);
+                    kept_header(fields, symbols, target)?
+                }
             };
             let name = self.names.offset(&files.name(extent.origin)).unwrap_or(0);
             fields.set_section(&mut header, SectionField::Name, name)?;
             fields.set_section(&mut header, SectionField::Offset, extent.offset)?;
-            if index >= symbols || matches!(extent.origin, Origin::Relocations(_)) {
+            let grown = [tables.symbols, tables.names].map(Origin::Image);
+            if grown.contains(&extent.origin) || matches!(extent.origin, Origin::Relocations(_)) {
                 fields.set_section(&mut header, SectionField::Size, extent.size)?;
             }
             if index == symbols {
-                let locals = files.image.sections()[files.image.sections().len() - 3].info;
+                let locals = files.image.sections()[tables.symbols as usize].info;
                 let locals = renumbering.index(locals).into();
                 fields.set_section(&mut header, SectionField::Info, locals)?;
             }

@@ -11,8 +11,10 @@ use image::Section;
 use image::consts::{SHF_ALLOC, SHF_GROUP, SHF_MERGE, SHF_STRINGS};
 
 use crate::error::{Error, lossy};
-use crate::map::{LinkMap, Statement};
+use crate::linker::Linker;
+use crate::map::{LinkMap, Listed, Statement};
 use crate::object::{Object, is_debug};
+use crate::{script, unlisted};
 
 /// Where an input section is in the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +73,8 @@ pub(crate) struct Group {
     pub(crate) strings: bool,
     pub(crate) entsize: u64,
     pub(crate) align: u64,
+    /// Address and size in the image of all that is kept, where the map lists it as one.
+    pub(crate) extent: Option<(u64, u64)>,
     pub(crate) members: Vec<Member>,
 }
 
@@ -114,7 +118,10 @@ impl<'a> Layout<'a> {
             groups: Vec::new(),
         };
         let merged = layout.place_listed(objects, map)?;
-        layout.group_image_sections(objects, merged);
+        match map.linker {
+            Linker::Gnu => layout.group_image_sections(objects, merged),
+            Linker::Lld => unlisted::place(&mut layout, objects, map)?,
+        }
         layout.place_debug_sections(objects, map)?;
         Ok(layout)
     }
@@ -129,8 +136,7 @@ impl<'a> Layout<'a> {
         let mut finder = Finder::new(objects)?;
         let mut merged = Vec::new();
         for listed in &map.discarded {
-            let found = finder.find(listed.file, listed.section, listed.input_size);
-            let Some((input, section)) = found else { continue };
+            let Some((input, section)) = finder.find(listed) else { continue };
             let header = &objects[input].elf.sections()[section];
             // References to a duplicate may go to the one that is kept.
             let duplicate =
@@ -141,13 +147,15 @@ impl<'a> Layout<'a> {
         }
         for (index, statement) in map.statements.iter().enumerate() {
             for listed in &statement.inputs {
-                let found = finder.find(listed.file, listed.section, listed.input_size);
-                let Some((input, section)) = found else { continue };
+                let Some((input, section)) = finder.find(listed) else {
+                    map.linker.check_unknown(listed)?;
+                    continue;
+                };
                 let object = &objects[input];
                 let header = &object.elf.sections()[section];
                 let (addr, size) = (listed.addr, listed.size);
                 self.statements[input][section] = index as u32;
-                self.places[input][section] = if is_merged(object, section) {
+                self.places[input][section] = if is_merged(map.linker, object, section) {
                     // Nothing refers to what is not loaded, such as .comment.
                     if header.flags & SHF_ALLOC.0 != 0 {
                         let (input, section) = (input as u32, section as u32);
@@ -185,7 +193,7 @@ impl<'a> Layout<'a> {
     }
 
     /// Adds a member to a group.
-    fn join(&mut self, group: u32, member: Member) {
+    pub(crate) fn join(&mut self, group: u32, member: Member) {
         let members = &mut self.groups[group as usize].members;
         let place = Place::Merged { group, member: members.len() as u32 };
         members.push(member);
@@ -218,7 +226,7 @@ impl<'a> Layout<'a> {
         for of_statement in order.chunk_by(|a, b| a.0 == b.0) {
             let pieces = of_statement.iter().map(|&(_, _, input, section)| (input, section));
             let name = map.statements[of_statement[0].0].name;
-            self.put_together(objects, name, of_statement[0].0, pieces)?;
+            self.put_together(objects, map.linker, name, of_statement[0].0, pieces)?;
         }
         Ok(())
     }
@@ -227,6 +235,7 @@ impl<'a> Layout<'a> {
     fn put_together(
         &mut self,
         objects: &[Arc<Object<'a>>],
+        linker: Linker,
         name: &'a [u8],
         statement: usize,
         pieces: impl Iterator<Item = (usize, usize)> + Clone,
@@ -257,7 +266,7 @@ impl<'a> Layout<'a> {
                 let what = format!("{input}: {name} has other flags than in the first input");
                 return Err(Error::unsupported(what));
             }
-            if merge && header.size != 0 && !is_merged(&objects[input], section) {
+            if merge && header.size != 0 && !is_merged(linker, &objects[input], section) {
                 let (name, input) = (lossy(name), objects[input].name);
                 return Err(Error::unsupported(format!("{input}: {name} cannot be merged")));
             }
@@ -275,8 +284,7 @@ impl<'a> Layout<'a> {
                 self.places[input as usize][section as usize] = Place::At(offset);
             }
         }
-        // GNU ld leaves an output section out that has no contents.
-        if merge || debug.size != 0 {
+        if merge || debug.size != 0 || linker.keeps_empty_sections() {
             self.debug.push(debug);
         }
         Ok(())
@@ -284,23 +292,24 @@ impl<'a> Layout<'a> {
 }
 
 impl Group {
-    fn like(section: &Section<'_>, debug: Option<u32>) -> Self {
+    pub(crate) fn like(section: &Section<'_>, debug: Option<u32>) -> Self {
         Group {
             debug,
             strings: is_strings(section),
             entsize: section.entsize,
             align: section.align.max(1),
+            extent: None,
             members: Vec::new(),
         }
     }
 }
 
-fn is_strings(section: &Section<'_>) -> bool {
+pub(crate) fn is_strings(section: &Section<'_>) -> bool {
     section.flags & SHF_STRINGS.0 != 0
 }
 
-/// Whether GNU ld merges the entries of a section (`_bfd_add_merge_section`).
-pub(crate) fn is_merged(object: &Object<'_>, index: usize) -> bool {
+/// Whether the linker merges the entries of a section (`_bfd_add_merge_section`; `shouldMerge`).
+pub(crate) fn is_merged(linker: Linker, object: &Object<'_>, index: usize) -> bool {
     let section = &object.elf.sections()[index];
     let (size, entsize, align) = (section.size, section.entsize, section.align.max(1));
     if section.flags & SHF_MERGE.0 == 0 || size == 0 || entsize == 0 || size % entsize != 0 {
@@ -312,13 +321,14 @@ pub(crate) fn is_merged(object: &Object<'_>, index: usize) -> bool {
     let strings = is_strings(section);
     let small = entsize < align && (!entsize.is_power_of_two() || !strings);
     let odd = entsize > align && entsize & (align - 1) != 0;
-    !small && !odd
+    linker == Linker::Lld || !small && !odd
 }
 
 /// The output section of debug sections called `name`, and which of its pattern lists takes them.
-fn statement_of(map: &LinkMap<'_>, name: &[u8]) -> Result<(usize, usize), Error> {
+pub(crate) fn statement_of(map: &LinkMap<'_>, name: &[u8]) -> Result<(usize, usize), Error> {
     let list_of = |statement: &Statement<'_>| {
-        statement.patterns.iter().position(|list| list.iter().any(|pattern| fits(pattern, name)))
+        let takes = |list: &Vec<&[u8]>| list.iter().any(|pattern| script::fits(pattern, name));
+        statement.patterns.iter().position(takes)
     };
     let found = map
         .statements
@@ -329,14 +339,6 @@ fn statement_of(map: &LinkMap<'_>, name: &[u8]) -> Result<(usize, usize), Error>
     found.ok_or_else(|| {
         Error::unsupported(format!("no output section of the linker script takes {}", lossy(name)))
     })
-}
-
-/// Whether a section's name fits a pattern: the same, or with a star for the end.
-fn fits(pattern: &[u8], name: &[u8]) -> bool {
-    match pattern.strip_suffix(b"*") {
-        Some(prefix) => name.starts_with(prefix),
-        None => pattern == name,
-    }
 }
 
 /// The next multiple of `align`, which is not 0.
@@ -377,17 +379,22 @@ impl<'o, 'a> Finder<'o, 'a> {
         Ok(Finder { objects, inputs, by_name, found })
     }
 
-    /// The input and section of that name and size; of several, the first that has not been found yet.
-    fn find(&mut self, file: &[u8], name: &[u8], size: u64) -> Option<(usize, usize)> {
-        let input = *self.inputs.get(file)? as usize;
+    /// The input and section that is listed; of several, the first that has not been found yet.
+    fn find(&mut self, listed: &Listed<'_>) -> Option<(usize, usize)> {
+        let input = *self.inputs.get(listed.file)? as usize;
         let sections = self.objects[input].elf.sections();
         let order = &self.by_name[input];
+        let name = listed.section;
         let first = order.partition_point(|&index| sections[index as usize].name < name);
         let found = &mut self.found[input];
+        let is_listed = |section: &Section<'_>| {
+            section.size == listed.input_size
+                && listed.align.is_none_or(|align| section.align.max(1) == align)
+        };
         let same_name = order[first..].iter().map(|&index| index as usize);
         let index = same_name
             .take_while(|&index| sections[index].name == name)
-            .find(|&index| !found[index] && sections[index].size == size)?;
+            .find(|&index| !found[index] && is_listed(&sections[index]))?;
         found[index] = true;
         Some((input, index))
     }

@@ -3,14 +3,14 @@
 use std::borrow::Cow;
 
 use image::Elf;
-use sha1::{Digest, Sha1};
 
-use crate::build_id::{self, Covered, Note};
+use crate::build_id::{self, Covered, Hash, Note};
 use crate::error::Error;
 use crate::fields::Fields;
 use crate::frame::Origin;
 use crate::in_order::in_order;
-use crate::part::{InputSection, Part};
+use crate::linker::Linker;
+use crate::part::{InputSection, Part, Parts};
 use crate::plan::Plan;
 use crate::relocate::Stop;
 
@@ -20,8 +20,8 @@ pub type Release<'m> = dyn Fn(&[u8]) + Sync + 'm;
 /// How an image is made.
 #[derive(Clone, Copy, Default)]
 pub struct Making<'m> {
-    /// Compute the build ID by GNU ld's rule ([`build_id`]) and put it into its place.
-    pub gnu_build_id: bool,
+    /// Compute the build ID by the linker's rule ([`build_id`]) and put it into its place.
+    pub build_id: bool,
     /// Called for what has been read, so that a caller that has mapped the inputs can give the pages
     /// back. Relocations that are kept are read a second time, and so may be the ends of any slice.
     pub release: Option<&'m Release<'m>>,
@@ -29,7 +29,7 @@ pub struct Making<'m> {
 
 impl std::fmt::Debug for Making<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Making").field("gnu_build_id", &self.gnu_build_id).finish_non_exhaustive()
+        f.debug_struct("Making").field("build_id", &self.build_id).finish_non_exhaustive()
     }
 }
 
@@ -61,7 +61,7 @@ impl<'a> Plan<'a> {
     /// so costs the kernel far less than the pages of a map. Some may come twice, if relocations of
     /// an input are out of order; the later one is right.
     ///
-    /// Without [`Making::gnu_build_id`] the build ID is still that of the image without debug info.
+    /// Without [`Making::build_id`] the build ID is still that of the image without debug info.
     ///
     /// # Errors
     /// What `sink` returns, or a relocation that cannot be applied; some parts have been made then.
@@ -74,7 +74,7 @@ impl<'a> Plan<'a> {
     where
         E: From<Error> + Send,
     {
-        let note = match how.gnu_build_id {
+        let note = match how.build_id {
             true => Some(build_id::sha1_note(&Elf::parse(self.image).map_err(Error::from)?)?),
             false => None,
         };
@@ -102,7 +102,7 @@ impl<'a> Plan<'a> {
         E: From<Error> + Send,
     {
         let items = self.items(note, whole).map_err(|error| Halt::Failed(error.into()))?;
-        let mut hash = Sha1::new();
+        let mut hash = Hash::new(self.linker);
         let make = |index: usize, buffer: &mut Vec<u8>| match &items[index] {
             Item::Part { part, .. } => self.make_part(how, part, buffer, sink),
             Item::Covered(_) | Item::Zeros(_) => Ok(()),
@@ -114,10 +114,10 @@ impl<'a> Plan<'a> {
             }
             Item::Part { covered: false, .. } => {}
             Item::Covered(bytes) => hash.update(bytes),
-            Item::Zeros(count) => build_id::hash_zeros(&mut hash, *count),
+            Item::Zeros(count) => hash.zeros(*count),
         };
         in_order(items.len(), make, cover)?;
-        Ok(hash.finalize().into())
+        Ok(hash.finish())
     }
 
     /// Makes a part in `buffer`, which may be longer, and passes it on.
@@ -157,6 +157,9 @@ impl<'a> Plan<'a> {
         whole: &[InputSection],
     ) -> Result<Vec<Item<'_, 'a>>, Error> {
         let mut parts = self.parts(whole)?;
+        if let (Some(note), Linker::Lld) = (note, self.linker) {
+            return Ok(self.items_of_file(&note, parts));
+        }
         let uncovered = |part| Item::Part { part, covered: false };
         let mut items: Vec<Item<'_, 'a>> = parts.frame.into_iter().map(uncovered).collect();
         if let Some(note) = note {
@@ -176,6 +179,29 @@ impl<'a> Plan<'a> {
         }
         items.extend(parts.sections.into_iter().flatten().map(uncovered));
         Ok(items)
+    }
+
+    /// All parts in the order of the file, all of which ld.lld's build ID covers.
+    fn items_of_file<'p>(&'p self, note: &Note, parts: Parts<'p, 'a>) -> Vec<Item<'p, 'a>> {
+        let mut all: Vec<Part<'p, 'a>> = parts.frame;
+        all.extend(parts.sections.into_iter().flatten());
+        all.sort_by_key(|part| part.at);
+        let id = Note { start: note.id, ..*note };
+        let mut items = Vec::with_capacity(all.len());
+        let mut at = 0;
+        for part in all {
+            items.push(Item::Zeros(part.at - at));
+            at = part.at + part.len;
+            match part.bytes().map(|bytes| id.cleared(part.at as usize, bytes)) {
+                Some(pieces) if pieces.len() > 1 => {
+                    items.push(Item::Part { part, covered: false });
+                    items.extend(pieces.into_iter().map(Item::Covered));
+                }
+                _ => items.push(Item::Part { part, covered: true }),
+            }
+        }
+        items.push(Item::Zeros(self.len() - at));
+        items
     }
 
     /// The items of a section whose contents the build ID covers.

@@ -20,6 +20,7 @@
 //! Source of facts: maps of GNU ld 2.40, and its `ld/ldlang.c` for what is printed where.
 
 use crate::error::Error;
+use crate::linker::Linker;
 
 /// An input section as the map lists it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub struct Listed<'m> {
     pub size: u64,
     /// Its size in the input, in bytes.
     pub input_size: u64,
+    /// Its alignment in bytes, where the linker tells it.
+    pub align: Option<u64>,
     /// The input, as the linker names it.
     pub file: &'m [u8],
 }
@@ -48,9 +51,11 @@ pub struct Statement<'m> {
 }
 
 /// What a link map says.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkMap<'m> {
-    /// Input sections that are not in the image.
+    /// The linker that wrote it.
+    pub linker: Linker,
+    /// Input sections that are not in the image; ld.lld does not tell them.
     pub discarded: Vec<Listed<'m>>,
     /// The output sections in the script's order.
     pub statements: Vec<Statement<'m>>,
@@ -65,12 +70,24 @@ enum Part {
 }
 
 impl<'m> LinkMap<'m> {
-    /// Reads the text of a map.
+    /// Reads the text of a map that `linker` has written; `script` is the linker script of that link.
+    ///
+    /// # Errors
+    /// A text that is no such map, a script that is not understood.
+    pub fn parse(linker: Linker, text: &'m [u8], script: &'m [u8]) -> Result<Self, Error> {
+        match linker {
+            Linker::Gnu => Self::parse_gnu(text),
+            Linker::Lld => Self::parse_lld(text, script),
+        }
+    }
+
+    /// Reads the text of a map of GNU ld.
     ///
     /// # Errors
     /// A line of an input section that is cut off, or a map without its main part.
     pub fn parse_gnu(text: &'m [u8]) -> Result<Self, Error> {
-        let mut map = LinkMap::default();
+        let mut map =
+            LinkMap { linker: Linker::Gnu, discarded: Vec::new(), statements: Vec::new() };
         let mut part = Part::Preamble;
         // A name that was too long for its column; the rest follows on the next line.
         let mut pending: Option<&'m [u8]> = None;
@@ -162,7 +179,14 @@ fn listed<'m>(section: &'m [u8], text: &'m [u8]) -> Option<Listed<'m>> {
     let size = word(text);
     let file = text[size.len()..].trim_ascii();
     let (addr, size) = (number(addr)?, number(size)?);
-    (!file.is_empty()).then_some(Listed { section, addr, size, input_size: size, file })
+    (!file.is_empty()).then_some(Listed {
+        section,
+        addr,
+        size,
+        input_size: size,
+        align: None,
+        file,
+    })
 }
 
 #[cfg(test)]

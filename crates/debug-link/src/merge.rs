@@ -1,4 +1,4 @@
-//! The groups of merged sections: either kind of merging, behind one look-up.
+//! The groups of merged sections: every kind of merging, behind one look-up.
 
 use std::sync::Arc;
 
@@ -8,8 +8,10 @@ use rayon::prelude::*;
 use crate::entries::Entries;
 use crate::error::{Error, lossy};
 use crate::layout::{Group, Layout, Member};
+use crate::linker::Linker;
 use crate::object::Object;
 use crate::prepare::Prepared;
+use crate::sharded::Sharded;
 use crate::strings::Strings;
 
 /// A group of merged sections, placed.
@@ -17,8 +19,10 @@ use crate::strings::Strings;
 pub(crate) enum Merged<'a> {
     /// Debug strings.
     Strings(Arc<Strings<'a>>),
-    /// Entries of the image, with the address of each section.
+    /// Entries of the image as GNU ld merges them, with the address of each section.
     Entries(Entries<'a>, Vec<u64>),
+    /// Entries of the image as ld.lld merges them, with their address.
+    Sharded(Sharded<'a>, u64),
 }
 
 impl Merged<'_> {
@@ -29,6 +33,9 @@ impl Merged<'_> {
             Merged::Entries(entries, addrs) => {
                 let (section, at) = entries.find(member as usize, offset)?;
                 addrs.get(section as usize)?.checked_add(at)
+            }
+            Merged::Sharded(entries, addr) => {
+                entries.find(member as usize, offset)?.checked_add(*addr)
             }
         }
     }
@@ -43,13 +50,15 @@ pub(crate) fn merge_all<'a>(
     prepared: &Prepared<'a>,
     objects: &[Arc<Object<'a>>],
     image: &Elf<'_>,
+    linker: Linker,
 ) -> Result<Vec<Merged<'a>>, Error> {
     let merged: Vec<Merged<'a>> = layout
         .groups
         .par_iter()
-        .map(|group| match group.debug {
-            Some(_) => merge_debug(group, prepared, objects),
-            None => merge_image(group, objects, image),
+        .map(|group| match (group.debug, group.extent) {
+            (Some(_), _) => merge_debug(group, prepared, objects, linker),
+            (None, None) => merge_image(group, objects, image),
+            (None, Some(extent)) => merge_sharded(group, extent, objects, image),
         })
         .collect::<Result<_, _>>()?;
     for (group, merged) in layout.groups.iter().zip(&merged) {
@@ -69,14 +78,22 @@ fn merge_debug<'a>(
     group: &Group,
     prepared: &Prepared<'a>,
     objects: &[Arc<Object<'a>>],
+    linker: Linker,
 ) -> Result<Merged<'a>, Error> {
     if (group.entsize, group.align, group.strings) != (1, 1, true) {
         return Err(Error::unsupported("merged debug sections other than of byte strings"));
     }
     match prepared.strings(&group.members) {
         Some(known) => known.map(Merged::Strings),
-        None => Ok(Merged::Strings(Arc::new(Strings::merge(contents(group, objects)?)?))),
+        None => Ok(Merged::Strings(Arc::new(Strings::merge(contents(group, objects)?, linker)?))),
     }
+}
+
+/// How the message begins that a group of the image is not as it was merged here.
+fn differs(member: &Member, objects: &[Arc<Object<'_>>]) -> Error {
+    let object = &objects[member.input as usize];
+    let section = lossy(object.elf.sections()[member.section as usize].name);
+    Error::disagree(format!("{}: the linker merged {section} otherwise", object.name))
 }
 
 fn merge_image<'a>(
@@ -88,24 +105,41 @@ fn merge_image<'a>(
         .map_err(|_| Error::unsupported("merged entries of 4 GiB"))?;
     let entries = Entries::merge(contents(group, objects)?, entsize, group.strings, group.align);
     let addrs: Vec<u64> = group.members.iter().map(|member| member.addr).collect();
-    let differs = |member: &Member| {
-        let object = &objects[member.input as usize];
-        let section = lossy(object.elf.sections()[member.section as usize].name);
-        Error::disagree(format!("{}: the linker merged {section} otherwise", object.name))
-    };
     for (member, size) in group.members.iter().zip(&entries.sizes) {
         if size.is_some_and(|size| size != member.size) {
-            return Err(differs(member));
+            return Err(differs(member, objects));
         }
     }
     for ((section, at), text) in entries.kept() {
         let member = &group.members[section as usize];
         let there = member.addr.checked_add(at).and_then(|addr| loaded(image, addr, text.len()));
         if there != Some(text) {
-            return Err(differs(member));
+            return Err(differs(member, objects));
         }
     }
     Ok(Merged::Entries(entries, addrs))
+}
+
+/// Merges a group that the map lists as one, at `extent`: its address and size.
+fn merge_sharded<'a>(
+    group: &Group,
+    (addr, size): (u64, u64),
+    objects: &[Arc<Object<'a>>],
+    image: &Elf<'_>,
+) -> Result<Merged<'a>, Error> {
+    let entsize = usize::try_from(group.entsize)
+        .map_err(|_| Error::unsupported("merged entries of 4 GiB"))?;
+    let differs = || differs(&group.members[0], objects);
+    let entries = Sharded::merge(contents(group, objects)?, entsize, group.strings, group.align);
+    let entries = entries.filter(|entries| entries.size == size).ok_or_else(differs)?;
+    let there = usize::try_from(size).ok().and_then(|size| loaded(image, addr, size));
+    let there = there.ok_or_else(differs)?;
+    for (at, text) in entries.kept() {
+        if !there[at as usize..].starts_with(text) {
+            return Err(differs());
+        }
+    }
+    Ok(Merged::Sharded(entries, addr))
 }
 
 /// The bytes of the image at an address.

@@ -1,10 +1,12 @@
-//! The table of section names, in GNU ld's order.
+//! The table of section names, in the linker's order.
 //!
-//! The three tables' own names come first, then those of the sections as they stand in the file. A
-//! name that ends another one is a part of it. Source of facts: GNU ld 2.40, `bfd/elf-strtab.c` and
-//! `bfd/elf.c`.
+//! GNU ld: the three tables' own names come first, then those of the sections as they stand in the file. A
+//! name that ends another one is a part of it. ld.lld: the names as the sections stand in the file,
+//! each once. Source of facts: GNU ld 2.40, `bfd/elf-strtab.c` and `bfd/elf.c`; ld.lld 19, `ELF/Writer.cpp`.
 
 use hashbrown::HashMap;
+
+use crate::linker::Linker;
 
 /// A table of names, and where each one is.
 #[derive(Debug)]
@@ -16,11 +18,14 @@ pub(crate) struct Names {
 
 impl Names {
     /// The table for sections of these names, the tables of symbols and names included.
-    pub(crate) fn new(sections: impl Iterator<Item = Vec<u8>>) -> Self {
-        let tables: [&[u8]; 3] = [b".symtab", b".strtab", b".shstrtab"];
+    pub(crate) fn new(sections: impl Iterator<Item = Vec<u8>>, linker: Linker) -> Self {
+        let tables: &[&[u8]] = match linker {
+            Linker::Gnu => &[b".symtab", b".strtab", b".shstrtab"],
+            Linker::Lld => &[],
+        };
         let all: Vec<Vec<u8>> = sections.collect();
         let mut names: Vec<&[u8]> = Vec::new();
-        for name in tables.into_iter().chain(all.iter().map(|name| &name[..])) {
+        for name in tables.iter().copied().chain(all.iter().map(|name| &name[..])) {
             if !name.is_empty() && !names.contains(&name) {
                 names.push(name);
             }
@@ -31,7 +36,7 @@ impl Names {
         let mut holders: HashMap<&[u8], &[u8]> = HashMap::new();
         let mut holder: &[u8] = b"";
         for name in reversed.into_iter().rev() {
-            if !holder.ends_with(name) {
+            if !holder.ends_with(name) || !linker.folds_names() {
                 holder = name;
             }
             holders.insert(name, holder);
@@ -65,10 +70,13 @@ mod tests {
     #[test]
     fn a_name_that_ends_another_is_a_part_of_it() {
         let sections: [&[u8]; 4] = [b".text", b".rela.text", b".data", b".text"];
-        let names = Names::new(sections.into_iter().map(<[u8]>::to_vec));
+        let names = Names::new(sections.into_iter().map(<[u8]>::to_vec), Linker::Gnu);
         assert_eq!(names.bytes, b"\0.symtab\0.strtab\0.shstrtab\0.rela.text\0.data\0");
         assert_eq!(names.offset(b".text"), Some(27 + 5));
         assert_eq!(names.offset(b".data"), Some(38));
         assert_eq!(names.offset(b".bss"), None);
+        let names = Names::new(sections.into_iter().map(<[u8]>::to_vec), Linker::Lld);
+        assert_eq!(names.bytes, b"\0.text\0.rela.text\0.data\0");
+        assert_eq!(names.offset(b".text"), Some(1));
     }
 }

@@ -87,12 +87,14 @@ impl<'a> Plan<'a> {
         parts: &mut Vec<Part<'p, 'a>>,
     ) -> Result<(), Error> {
         let extent = &self.frame.sections[index];
-        let last = self.frame.sections.len() - 1;
+        let tables = self.frame.tables;
         match extent.origin {
             Origin::Debug(debug) => self.debug_parts(parts, debug, extent.offset, whole)?,
             Origin::Relocations(debug) => self.kept_parts(parts, debug, extent.offset)?,
-            Origin::Image(_) if index == last => copy(parts, extent.offset, &self.frame.names),
-            Origin::Image(_) if index == last - 2 => {
+            Origin::Image(old) if old == tables.names => {
+                copy(parts, extent.offset, &self.frame.names);
+            }
+            Origin::Image(old) if old == tables.symbols => {
                 copy(parts, extent.offset, &self.frame.symbols);
             }
             Origin::Image(_) if extent.offset < self.frame.head || extent.size == 0 => {}
@@ -120,6 +122,7 @@ impl<'a> Plan<'a> {
             names: self.names.get(piece.input as usize).map_or(&[], |names| &names[..]),
             merged: &self.merged,
             offset: piece.offset,
+            linker: self.linker,
         })
     }
 

@@ -11,6 +11,7 @@ use crate::emit::{self, Named};
 use crate::error::{Error, lossy};
 use crate::frame::Frame;
 use crate::layout::{DebugSection, Layout, Piece};
+use crate::linker::Linker;
 use crate::map::LinkMap;
 use crate::merge::{self, Merged};
 use crate::object::{Input, Object};
@@ -20,6 +21,7 @@ use crate::targets::{self, Target};
 /// An image with debug info, ready to be written.
 #[derive(Debug)]
 pub struct Plan<'a> {
+    pub(crate) linker: Linker,
     pub(crate) image: &'a [u8],
     pub(crate) objects: Vec<Arc<Object<'a>>>,
     pub(crate) layout: Layout<'a>,
@@ -45,7 +47,7 @@ impl<'a> Plan<'a> {
         map: &LinkMap<'a>,
         dialect: &Dialect,
     ) -> Result<Self, Error> {
-        Prepared::new(inputs)?.plan(&[], image, map, dialect)
+        Prepared::new(inputs, dialect.linker)?.plan(&[], image, map, dialect)
     }
 
     /// The same with inputs of which the first are `prepared` already.
@@ -61,25 +63,29 @@ impl<'a> Plan<'a> {
         if dialect.build_id == BuildId::None && build_id::locate(&elf)?.is_some() {
             return Err(Error::disagree("an image with a build ID that no flag asked for"));
         }
+        if [map.linker, prepared.linker] != [dialect.linker; 2] {
+            return Err(Error::disagree("a link map of another linker"));
+        }
         let objects = prepared.objects_with(later)?;
         if let Some(other) = objects.iter().find(|object| !object.is_for(elf.header())) {
             return Err(Error::disagree(format!("{} is for another machine", other.name)));
         }
         let mut layout = Layout::new(&objects, map)?;
-        let merged = merge::merge_all(&mut layout, prepared, &objects, &elf)?;
+        let merged = merge::merge_all(&mut layout, prepared, &objects, &elf, map.linker)?;
         let symbols = elf.symbols()?;
-        let targets = targets::resolve(&objects, &layout, &merged, &symbols);
+        let targets = targets::resolve(&objects, &layout, &merged, &symbols, map.linker);
         let counts: Vec<u64> =
             layout.debug.iter().map(|debug| relocations(&objects, debug)).collect();
-        let frame = Frame::new(&elf, map, &layout.debug, &counts)?;
+        let frame = Frame::new(&elf, map, &objects, &layout, &counts)?;
         let mut names = Vec::new();
         if frame.keeps {
-            check_kept(&objects, &layout)?;
+            check_kept(&objects, &layout, map.linker)?;
             let sections = frame.section_symbols(&elf, map, &layout.debug);
             let new = &frame.renumbering;
             names = emit::names(&objects, &layout, &targets, &symbols, new, &sections);
         }
-        Ok(Plan { image, objects, layout, merged, targets, names, frame })
+        let linker = map.linker;
+        Ok(Plan { linker, image, objects, layout, merged, targets, names, frame })
     }
 
     /// Size of the output in bytes.
@@ -89,8 +95,19 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// Refuses to keep relocations that have no addends.
-fn check_kept(objects: &[Arc<Object<'_>>], layout: &Layout<'_>) -> Result<(), Error> {
+/// Refuses to keep relocations that have no addends, or that are kept in another order than what they relocate.
+fn check_kept(
+    objects: &[Arc<Object<'_>>],
+    layout: &Layout<'_>,
+    linker: Linker,
+) -> Result<(), Error> {
+    let in_order = |debug: &DebugSection<'_>| debug.pieces.is_sorted_by_key(|piece| piece.input);
+    if let Some(debug) = layout.debug.iter().find(|debug| !in_order(debug))
+        && linker == Linker::Lld
+    {
+        let name = lossy(debug.name);
+        return Err(Error::unsupported(format!("{name} of several patterns with --emit-relocs")));
+    }
     for piece in layout.debug.iter().flat_map(|debug| &debug.pieces) {
         let object = &objects[piece.input as usize];
         let relocations = object.relocations[piece.section as usize];

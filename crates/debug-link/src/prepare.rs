@@ -17,6 +17,7 @@ use rayon::prelude::*;
 use crate::dialect::Dialect;
 use crate::error::Error;
 use crate::layout::{Member, is_merged};
+use crate::linker::Linker;
 use crate::map::LinkMap;
 use crate::object::{Input, Object, is_debug};
 use crate::plan::Plan;
@@ -25,6 +26,7 @@ use crate::strings::Strings;
 /// The first inputs of a link, ready for any number of plans.
 #[derive(Debug)]
 pub struct Prepared<'a> {
+    pub(crate) linker: Linker,
     objects: Vec<Arc<Object<'a>>>,
     strings: Vec<Known<'a>>,
 }
@@ -38,22 +40,23 @@ struct Known<'a> {
 }
 
 impl<'a> Prepared<'a> {
-    /// Decodes `inputs`, which are in the linker's order, and merges their debug strings, with as
+    /// Decodes `inputs`, which are in the order of `linker`, and merges their debug strings, with as
     /// many threads as the current pool of rayon has.
     ///
     /// # Errors
     /// An input that cannot be followed exactly; see [`Error`].
-    pub fn new(inputs: &[Input<'a>]) -> Result<Self, Error> {
+    pub fn new(inputs: &[Input<'a>], linker: Linker) -> Result<Self, Error> {
         let objects: Vec<_> = Object::parse_all(inputs)?.into_iter().map(Arc::new).collect();
         let merge = |members: Vec<(u32, u32)>| -> Known<'a> {
             let contents =
                 members.iter().map(|&(input, section)| objects[input as usize].bytes(section));
             let contents = contents.collect::<Result<_, _>>();
-            let merged = contents.and_then(Strings::merge).map(Arc::new);
+            let merged =
+                contents.and_then(|contents| Strings::merge(contents, linker)).map(Arc::new);
             Known { members, merged }
         };
-        let strings = string_sections(&objects).into_par_iter().map(merge).collect();
-        Ok(Prepared { objects, strings })
+        let strings = string_sections(&objects, linker).into_par_iter().map(merge).collect();
+        Ok(Prepared { linker, objects, strings })
     }
 
     /// Plans an image, as [`Plan::new`] does, of these inputs and those that follow them in the
@@ -88,7 +91,7 @@ impl<'a> Prepared<'a> {
 }
 
 /// The sections of byte strings among the debug sections, by their names.
-fn string_sections(objects: &[Arc<Object<'_>>]) -> Vec<Vec<(u32, u32)>> {
+fn string_sections(objects: &[Arc<Object<'_>>], linker: Linker) -> Vec<Vec<(u32, u32)>> {
     let mut by_name: HashMap<&[u8], usize> = HashMap::new();
     let mut groups: Vec<Vec<(u32, u32)>> = Vec::new();
     for (input, object) in objects.iter().enumerate() {
@@ -96,7 +99,7 @@ fn string_sections(objects: &[Arc<Object<'_>>]) -> Vec<Vec<(u32, u32)>> {
             let flags = SHF_MERGE.0 | SHF_STRINGS.0;
             let bytes = (section.entsize, section.align.max(1)) == (1, 1);
             // An empty one takes part, but says nothing of how it would be merged.
-            let merged = section.size == 0 || is_merged(object, index);
+            let merged = section.size == 0 || is_merged(linker, object, index);
             if is_debug(section) && section.flags & flags == flags && bytes && merged {
                 let group = *by_name.entry(section.name).or_insert_with(|| {
                     groups.push(Vec::new());

@@ -66,6 +66,7 @@ pub fn refill(image: &mut [u8], map: &LinkMap<'_>, exchange: &Exchange<'_>) -> R
             names: &[],
             merged: &[],
             offset: place.addr,
+            linker: map.linker,
         };
         let out = &mut image[place.offset..place.offset + bytes.len()];
         source.write_whole(&source.whole()?, out)?;

@@ -6,16 +6,16 @@
 //! order of their offsets, which is how assemblers and `ld -r` write them; a section where they are
 //! not is done again in one piece.
 //!
-//! A reference to something discarded becomes 0, and 1 in `.debug_ranges`, where 0 would end a list
-//! (GNU ld 2.40, `_bfd_clear_contents`).
+//! A reference to something discarded becomes a fixed value ([`Linker::tombstone`]).
 
-use image::consts::{Rel32, Rel64, Rela32, Rela64, SHT_RELA};
+use image::consts::{Rel32, Rel64, Rela32, Rela64, SHT_RELA, STT_SECTION};
 use image::{Class, Endian, Endianness};
 use object::{BigEndian, I32, I64, LittleEndian, U32, U64, pod};
 
 use crate::emit::{Named, Renumbering};
 use crate::error::{Error, lossy};
 use crate::how::{self, Act, How, Range};
+use crate::linker::Linker;
 use crate::merge::Merged;
 use crate::object::Object;
 use crate::targets::Target;
@@ -36,6 +36,7 @@ pub(crate) struct Source<'p, 'a> {
     pub(crate) merged: &'p [Merged<'a>],
     /// Offset of the section in the output section, which is at address 0.
     pub(crate) offset: u64,
+    pub(crate) linker: Linker,
 }
 
 /// A part of a section: its bytes and those of its relocations that lie there, by index.
@@ -339,8 +340,7 @@ fn apply<R: Record>(source: &Source<'_, '_>, chunk: &Chunk, out: &mut [u8]) -> R
     let little = source.object.elf.endian() == Endianness::Little;
     let machine = source.object.elf.header().machine;
     let name = source.object.elf.sections()[source.section as usize].name;
-    // PARITY: debug_link_small.rs, a_64_bit_image_with_and_without_kept_relocations.
-    let tombstone = u64::from(name == b".debug_ranges");
+    let tombstone = source.linker.tombstone(name);
     let whole = chunk.bytes.len() == source.bytes.len();
     let mut known: (u32, Option<How>) = (0, how::of(machine, 0));
     for record in &records[chunk.relocations.clone()] {
@@ -376,6 +376,9 @@ fn apply<R: Record>(source: &Source<'_, '_>, chunk: &Chunk, out: &mut [u8]) -> R
                 .find(member, addend as u64)
                 .ok_or_else(|| bad("it leads to no entry of a merged section".to_owned()))?,
             Some(Target::Discarded) => {
+                if source.linker == Linker::Lld && how.act != Act::Store {
+                    return Err(bad("a difference from something thrown away".to_owned()));
+                }
                 write(field, tombstone, little);
                 continue;
             }
@@ -403,8 +406,17 @@ fn keep<R: Record>(source: &Source<'_, '_>, chunk: &Chunk, out: &mut [u8]) -> Re
         relocation.offset = relocation.offset.wrapping_add(source.offset);
         match (target, name) {
             _ if index == 0 => {}
-            (Some(Target::Discarded), _) => {
+            (Some(Target::Discarded), _) if source.linker.clears_kept() => {
                 (relocation.symbol, relocation.r_type, relocation.addend) = (0, 0, Some(0));
+            }
+            (Some(Target::Discarded), name) => {
+                if source.object.symbols[index - 1].kind == STT_SECTION.0 {
+                    relocation.r_type = 0;
+                }
+                relocation.symbol = match name {
+                    Some(&Named::Symbol(symbol)) => symbol,
+                    _ => 0,
+                };
             }
             (Some(_), Some(&Named::Symbol(symbol))) => relocation.symbol = symbol,
             (Some(target), Some(&Named::Section { symbol, addr })) => {

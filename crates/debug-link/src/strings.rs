@@ -1,9 +1,11 @@
-//! Merging of byte strings as GNU ld does it: `.debug_str`, `.debug_line_str`.
+//! Merging of byte strings as the linker does it: `.debug_str`, `.debug_line_str`.
 //!
 //! The rule (GNU ld 2.40, `bfd/merge.c`): every string is kept once, where it first appears, and a
 //! string that ends another one is left out and becomes a part of that. Of several longer strings
 //! it is part of the first in the order of the reversed strings. An input section keeps the strings
 //! that first appear in it; the sections follow each other.
+//!
+//! ld.lld's rule is that of [`crate::sharded`].
 //!
 //! How: the inputs are cut into chunks of 64 KiB, and all threads put the strings of their chunks
 //! into one table. A slot of the table is an atomic word with the place where a string was seen
@@ -22,6 +24,8 @@ use rayon::prelude::*;
 use twox_hash::XxHash3_64;
 
 use crate::error::Error;
+use crate::linker::Linker;
+use crate::sharded::shard;
 
 /// Bytes of a chunk.
 const CHUNK: usize = 1 << 16;
@@ -95,7 +99,7 @@ impl<'a> Strings<'a> {
     ///
     /// # Errors
     /// More or larger sections than a slot can name, or an output of 4 GiB.
-    pub(crate) fn merge(sections: Vec<&'a [u8]>) -> Result<Self, Error> {
+    pub(crate) fn merge(sections: Vec<&'a [u8]>, linker: Linker) -> Result<Self, Error> {
         if sections.len() > MAX_SECTIONS || sections.iter().any(|s| s.len() >= u32::MAX as usize) {
             return Err(Error::unsupported("string sections of 4 GiB, or a million of them"));
         }
@@ -106,7 +110,7 @@ impl<'a> Strings<'a> {
             ranges.extend((0..section.len()).step_by(CHUNK).map(|start| (index, start)));
         }
         let (table, mut chunks) = enter_all(&sections, &ranges);
-        let (kept, offsets) = lay_out(&sections, &table)?;
+        let (kept, offsets) = lay_out(&sections, &table, linker)?;
         drop(table);
         chunks.par_iter_mut().zip(&ranges).for_each(|(chunk, &(_, start))| {
             chunk.move_to(&offsets, start);
@@ -147,10 +151,20 @@ impl<'a> Strings<'a> {
 }
 
 /// Folds suffixes, says what is kept, and the offset of every string, by the slots of the table.
-fn lay_out(sections: &[&[u8]], table: &Table) -> Result<(Vec<Kept>, Vec<u32>), Error> {
+fn lay_out(
+    sections: &[&[u8]],
+    table: &Table,
+    linker: Linker,
+) -> Result<(Vec<Kept>, Vec<u32>), Error> {
     let mut unique = table.strings(sections);
     unique.par_sort_unstable_by_key(|string| string.seen);
-    let suffix_of = fold(sections, &unique);
+    let suffix_of = match linker {
+        Linker::Gnu => fold(sections, &unique),
+        Linker::Lld => {
+            unique.par_sort_by_cached_key(|string| shard(text_at(sections, string.seen)));
+            (0..unique.len() as u32).collect()
+        }
+    };
     let (mut kept, mut size) = (Vec::new(), 0u64);
     let mut ends = vec![0; unique.len()];
     for (index, &Unique { seen, len, .. }) in unique.iter().enumerate() {
@@ -445,7 +459,7 @@ mod tests {
     }
 
     fn merged(sections: &[&[u8]]) -> (Vec<u8>, Vec<Vec<u64>>) {
-        let strings = Strings::merge(sections.to_vec()).unwrap();
+        let strings = Strings::merge(sections.to_vec(), Linker::Gnu).unwrap();
         let bytes = strings.text().to_vec();
         let offsets = sections.iter().enumerate().map(|(index, section)| {
             let found = (0..section.len()).map(|at| strings.find(index, at as u64).unwrap());

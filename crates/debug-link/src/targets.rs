@@ -2,7 +2,7 @@
 //!
 //! Debug info refers mostly to section symbols, whose place is the section's. A global symbol is
 //! what the image's symbol table says; one that is not there was hidden, and its own definition
-//! counts. An undefined weak symbol is 0, as in every static link.
+//! counts. An undefined weak symbol is 0, or like something thrown away.
 
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use image::{Place as Defined, Symbol};
 use rayon::prelude::*;
 
 use crate::layout::{Layout, Place};
+use crate::linker::Linker;
 use crate::merge::Merged;
 use crate::object::{Object, is_debug};
 
@@ -40,11 +41,19 @@ pub(crate) fn resolve(
     layout: &Layout<'_>,
     merged: &[Merged<'_>],
     image_symbols: &[Symbol<'_>],
+    linker: Linker,
 ) -> Vec<Vec<Target>> {
-    let globals: HashMap<&[u8], u64> = image_symbols
+    let undefined = match linker.undefined_is_discarded() {
+        true => Target::Discarded,
+        false => Target::Value(0),
+    };
+    let globals: HashMap<&[u8], Target> = image_symbols
         .iter()
         .filter(|symbol| symbol.bind != STB_LOCAL.0)
-        .map(|symbol| (symbol.name, symbol.value))
+        .map(|symbol| match symbol.place {
+            Defined::Undefined => (symbol.name, undefined),
+            _ => (symbol.name, Target::Value(symbol.value)),
+        })
         .collect();
     let own = |input: usize, symbol: &Symbol<'_>| defined(symbol, &layout.places[input], merged);
     let hidden = hidden(objects, &globals, own);
@@ -58,12 +67,12 @@ pub(crate) fn resolve(
             if symbol.bind == STB_LOCAL.0 {
                 return own(input, symbol);
             }
-            if let Some(&value) = globals.get(symbol.name) {
-                return Target::Value(value);
+            if let Some(&target) = globals.get(symbol.name) {
+                return target;
             }
             match (symbol.place, hidden.get(symbol.name)) {
                 (_, Some(&target)) => target,
-                (Defined::Undefined, None) if symbol.bind == STB_WEAK.0 => Target::Value(0),
+                (Defined::Undefined, None) if symbol.bind == STB_WEAK.0 => undefined,
                 _ => own(input, symbol),
             }
         }));
@@ -75,7 +84,7 @@ pub(crate) fn resolve(
 /// The definitions of symbols that the image does not show as global, the strong ones first.
 fn hidden<'a>(
     objects: &[Arc<Object<'a>>],
-    globals: &HashMap<&[u8], u64>,
+    globals: &HashMap<&[u8], Target>,
     own: impl Fn(usize, &Symbol<'_>) -> Target,
 ) -> HashMap<&'a [u8], Target> {
     let mut hidden = HashMap::new();

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use peer_tests::cache;
-use peer_tests::link::{Recorded, assert_same_bytes, scratch};
+use peer_tests::link::{Linked, Recorded, assert_same_bytes, scratch};
 use serde_json::Value;
 
 /// A linker as Debian names it; it is lld whatever the rest of the machine uses.
@@ -26,6 +26,7 @@ fn same_with_lld(name: &str) {
     let dir = scratch();
     let kernel = Recorded::of(name).altered(&dir.path().join("build"), without_the_flag_of_gnu_ld);
     let script = kernel.relink(&dir.path().join("script"), &["--ld", LLD, "--script"]);
+    lean_is_the_same(&kernel, &script, &["--ld", LLD], name);
     let ours = kernel.relink(&dir.path().join("ours"), &["--ld", LLD]);
     ours.assert_same(&script, &format!("{name}, linked by {LLD}"));
     // It was lld indeed: it signs what it links.
@@ -34,6 +35,25 @@ fn same_with_lld(name: &str) {
     let (_, comment) = elf.section(".comment").expect("a section .comment");
     let comment = String::from_utf8_lossy(elf.bytes(comment).unwrap());
     assert!(comment.contains("LLD"), "{comment:?}");
+}
+
+/// Links by the lean schedule, cold and then from the sizes of that link, and compares with the kernel's script.
+fn lean_is_the_same(kernel: &Recorded, script: &Linked, words: &[&str], name: &str) {
+    let dir = scratch();
+    for (pass, links) in [(&["--cold", "--remember"][..], 2), (&[], 1)] {
+        let words = [&["--schedule", "lean"], pass, words].concat();
+        let what = format!("{name}, relink {}", words.join(" "));
+        let lean = dir.path().join("lean");
+        let output = kernel.try_relink(&lean, &words);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{what}: {said}");
+        // Neither another schedule nor a link with debug information.
+        assert!(!said.contains("not lean") && !said.contains("once more"), "{what}: {said}");
+        let steps = String::from_utf8_lossy(&output.stdout);
+        let linked = steps.lines().filter(|line| line.starts_with("  LD ")).count();
+        assert_eq!(linked, links, "{what}: {steps}");
+        assert_same_bytes(&lean, &script.vmlinux, &what);
+    }
 }
 
 /// Where the lean schedule cannot be followed, the tree's own is, and the reason is said.
@@ -50,12 +70,35 @@ fn lean_gives_way_to_the_trees_own_schedule_where_it_is_not_known() {
         assert!(steps.contains("  LD      vmlinux\n"), "{steps}");
         said
     };
-    let lld = kernel.altered(&dir.path().join("lld"), without_the_flag_of_gnu_ld);
     let line = "vmlinker: the schedule is merged, not lean: ";
-    assert!(said(&lld, &["--ld", LLD]).contains(&format!("{line}not supported: the linker ")));
+    let other = linker_of_another_version(dir.path());
+    let words = ["--ld", other.to_str().unwrap()];
+    let of_lld = kernel.altered(&dir.path().join("lld"), without_the_flag_of_gnu_ld);
+    let cause = "not supported: the linker LLD 99.1.7";
+    assert!(said(&of_lld, &words).contains(&format!("{line}{cause}")));
     let mapped = kernel.altered(&dir.path().join("mapped"), |_| ());
     mapped.enable("VMLINUX_MAP");
     assert!(said(&mapped, &[]).contains(&format!("{line}CONFIG_VMLINUX_MAP ")));
+}
+
+/// It says that it is another version than it is.
+fn linker_of_another_version(dir: &Path) -> PathBuf {
+    let path = dir.join("another-ld");
+    let text = format!(
+        "#!/bin/sh\n\
+         case \"$*\" in\n\
+         *--version*|-v) echo 'LLD 99.1.7 (compatible with GNU linkers)';;\n\
+         *) exec {LLD} \"$@\";;\n\
+         esac\n"
+    );
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+#[test]
+fn lld_links_6_1_to_the_same_bytes() {
+    same_with_lld("6.1-tiny");
 }
 
 #[test]
@@ -66,6 +109,20 @@ fn lld_links_6_12_to_the_same_bytes() {
 #[test]
 fn lld_links_7_3_to_the_same_bytes() {
     same_with_lld("7.3-tiny");
+}
+
+/// As x86 links where the kernel can be moved.
+#[test]
+fn lld_links_6_12_with_kept_relocations_to_the_same_bytes() {
+    let dir = scratch();
+    let kernel = Recorded::of("6.12-tiny").altered(&dir.path().join("build"), |record| {
+        without_the_flag_of_gnu_ld(record);
+        let flags = record["call"]["ldflags_vmlinux"].as_str().unwrap();
+        let flags = format!("{flags} --emit-relocs --discard-none");
+        record["call"]["ldflags_vmlinux"] = flags.into();
+    });
+    let script = kernel.relink(&dir.path().join("script"), &["--ld", LLD, "--script"]);
+    lean_is_the_same(&kernel, &script, &["--ld", LLD], "6.12-tiny with --emit-relocs");
 }
 
 /// A tree as Kbuild configures it with the newest pahole: the flags are those of `scripts/Makefile.btf`.

@@ -80,7 +80,8 @@ impl Stage<'_> {
         let objects = self.open_all(linked.map(|filled| filled.linked.as_str()))?;
         let made: Vec<Input<'_>> = objects.iter().map(Object::input).collect();
         let map = files::read(&self.path(step.map))?;
-        let map = LinkMap::parse_gnu(&map)?;
+        let script = files::read(&self.path(&link::script(self.call)))?;
+        let map = LinkMap::parse(dialect.linker, &map, &script)?;
         let mut kernel = files::map_private(&self.path(step.stripped))?;
         self.refill(step, &mut kernel, &map)?;
         let plan = shared.prepared()?.plan(&made, &kernel, &map, dialect)?;
@@ -127,6 +128,6 @@ fn write_whole(
     let file = options.open(path).map_err(failed)?;
     file.set_len(plan.len()).map_err(failed)?;
     let release = |read: &[u8]| pages.forget(read);
-    let making = Making { gnu_build_id: signed, release: Some(&release) };
+    let making = Making { build_id: signed, release: Some(&release) };
     plan.make(&making, |at, part| file.write_all_at(part, at).map_err(failed))
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::thread::Scope;
 
-use debug_link::{Input, Prepared};
+use debug_link::{Input, Linker, Prepared};
 use image::Member;
 use memmap2::Mmap;
 
@@ -85,12 +85,13 @@ impl<'o> Pages<'o> {
 #[derive(Debug)]
 pub(super) struct Shared<'o> {
     objects: &'o [Object],
+    linker: Linker,
     prepared: OnceLock<std::result::Result<Prepared<'o>, debug_link::Error>>,
 }
 
 impl<'o> Shared<'o> {
-    pub(super) fn new(objects: &'o [Object]) -> Self {
-        Shared { objects, prepared: OnceLock::new() }
+    pub(super) fn new(objects: &'o [Object], linker: Linker) -> Self {
+        Shared { objects, linker, prepared: OnceLock::new() }
     }
 
     /// The maps of the objects.
@@ -105,7 +106,7 @@ impl<'o> Shared<'o> {
     pub(super) fn prepared(&self) -> std::result::Result<&Prepared<'o>, debug_link::Error> {
         let prepare = || {
             let inputs: Vec<Input<'o>> = self.objects.iter().map(Object::input).collect();
-            let prepared = Prepared::new(&inputs);
+            let prepared = Prepared::new(&inputs, self.linker);
             self.pages().forget_all();
             prepared
         };
@@ -128,6 +129,11 @@ impl<'o> Shared<'o> {
 }
 
 impl Stage<'_> {
+    /// The linker whose rules are followed; GNU ld where none are.
+    pub(super) fn followed_linker(&self) -> Linker {
+        self.toolbox.lean.map_or(Linker::Gnu, |dialect| dialect.linker)
+    }
+
     /// The kernel's own objects in the order of the link, with the names that they have in the linker's map.
     pub(super) fn own_objects(&self) -> Result<Vec<Object>> {
         let (named, _) = link::kernel_objects(self.call, &self.tree.config, &self.tree.features);
@@ -168,7 +174,7 @@ impl Stage<'_> {
         let path: PathBuf = self.path(&beside.join(member).to_string_lossy());
         // The linker prints what stands in the archive, seen from where it runs.
         let name = path.strip_prefix(&self.call.dir).unwrap_or(&path);
-        let name = name.to_string_lossy().into_owned();
+        let name = self.followed_linker().thin_member(archive, &name.to_string_lossy());
         Ok(Object { name, bytes: Bytes::File(files::map(&path)?) })
     }
 }

@@ -73,6 +73,11 @@ pub fn arch_object(call: &Call, config: &Config, features: &Features) -> Option<
     wanted.then(|| format!("arch/{}/tools/vmlinux.arch.o", call.var("SRCARCH")))
 }
 
+/// The linker script, seen from where the linker runs.
+pub(super) fn script(call: &Call) -> String {
+    format!("{}/{}", call.var("objtree"), call.var("KBUILD_LDS"))
+}
+
 /// The name of the map that `link` writes, if it writes one.
 pub fn map_file(link: &Link<'_>, config: &Config, features: &Features) -> Option<String> {
     if !config.has("VMLINUX_MAP") {
@@ -110,7 +115,7 @@ pub fn command_line(
     if !link.relocations {
         words.retain(|word| ![EMIT_RELOCS, "-q"].contains(&word.as_str()));
     }
-    words.push(format!("{wl}--script={}/{}", call.var("objtree"), call.var("KBUILD_LDS")));
+    words.push(format!("{wl}--script={}", script(call)));
     if link.strip_debug {
         words.push(format!("{wl}--strip-debug"));
     }

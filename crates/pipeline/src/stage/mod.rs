@@ -116,7 +116,7 @@ impl<'a> Stage<'a> {
 
         let objects = if lean { self.own_objects() } else { Ok(Vec::new()) };
         let objects = objects.map_err(|error| error.in_step(&last_link))?;
-        let (shared, jobs) = (inputs::Shared::new(&objects), self.jobs);
+        let (shared, jobs) = (inputs::Shared::new(&objects, self.followed_linker()), self.jobs);
         let plan = std::thread::scope(|scope| {
             if lean {
                 shared.begin(scope, jobs, old);

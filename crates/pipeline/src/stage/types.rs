@@ -17,9 +17,9 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::plan::{Filled, Linked};
 
-use super::Stage;
 use super::debug::{Debug, Fault};
 use super::inputs::{Object, Pages, Shared};
+use super::{Stage, link};
 
 impl Stage<'_> {
     /// The types of the kernel `image`, which was `linked` without debug information.
@@ -48,7 +48,8 @@ impl Stage<'_> {
         let objects = self.open_all(names.map(String::as_str))?;
         let made: Vec<Input<'_>> = objects.iter().map(Object::input).collect();
         let map = files::read(&self.path(&linked.map))?;
-        let map = LinkMap::parse_gnu(&map)?;
+        let script = files::read(&self.path(&link::script(self.call)))?;
+        let map = LinkMap::parse(dialect.linker, &map, &script)?;
         let path = self.path(image);
         let kernel = files::map(&path)?;
         let plan = shared.prepared()?.plan(&made, &kernel, &map, dialect)?;

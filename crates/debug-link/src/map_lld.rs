@@ -1,0 +1,198 @@
+//! The map that ld.lld writes with `-Map`, and the linker script beside it.
+//!
+//! A line has the address, the load address, the size and the alignment, then what lies there, farther to the
+//! right the smaller it is:
+//!
+//! ```text
+//! ffffffff81600000          1600000   1b88ee  4096 .rodata
+//! ffffffff81600000          1600000   1512c1  4096         vmlinux.o:(.rodata)
+//! ffffffff81600068          1600068        f     1                 __param_str_initcall_debug
+//! ffffffff817512c1          17512c1    55549     1         <internal>:(.rodata.str1.1)
+//! ffffffff817a680a          17a680a        6     1         . = ALIGN ( 32 )
+//! ```
+//!
+//! Merged sections are listed as one, under the name of the first; what was thrown away is not listed.
+//! Both then follow from the script's patterns ([`crate::unlisted`]). Members of archives are listed with
+//! their archive, `vmlinux.a(init/main.o)`.
+//!
+//! Cost: one pass over the text; symbols, which are most of it, are skipped by the spaces before
+//! them. Source of facts: maps of ld.lld 19, and its `ELF/MapFile.cpp` for what is printed where.
+
+use hashbrown::HashMap;
+
+use crate::error::Error;
+use crate::linker::Linker;
+use crate::map::{LinkMap, Listed, Statement};
+use crate::script::{self, Output};
+
+/// What ld.lld calls the file of a section that it has made.
+pub(crate) const INTERNAL: &[u8] = b"<internal>";
+
+/// A line of the map, its spaces and numbers taken off.
+struct Line<'m> {
+    addr: u64,
+    size: u64,
+    align: u64,
+    /// Spaces before the text.
+    depth: usize,
+    text: &'m [u8],
+}
+
+impl<'m> LinkMap<'m> {
+    /// Reads the text of a map of ld.lld, and the linker script of that link.
+    ///
+    /// # Errors
+    /// A text that is no such map, a script that is not understood.
+    pub fn parse_lld(text: &'m [u8], script: &'m [u8]) -> Result<Self, Error> {
+        let mut lines = text.split(|&b| b == b'\n').enumerate();
+        let heading = lines.next().map(|(_, line)| line.trim_ascii());
+        let is_map = |line: &[u8]| line.starts_with(b"VMA ") && line.ends_with(b"Symbol");
+        if !heading.is_some_and(is_map) || text.last() != Some(&b'\n') {
+            return Err(Error::Map { line: 1, cause: "this is no map of ld.lld" });
+        }
+        let mut linked: Vec<Statement<'m>> = Vec::new();
+        for (index, line) in lines {
+            if line.is_empty() {
+                continue;
+            }
+            let bad = |cause| Error::Map { line: index + 1, cause };
+            let Some(line) = Line::parse(line).ok_or(bad("four numbers are expected"))? else {
+                continue;
+            };
+            if line.depth == 0 && !is_assignment(line.text) {
+                let name = line.text;
+                linked.push(Statement { name, patterns: Vec::new(), inputs: Vec::new() });
+            } else if line.depth == 8
+                && let Some(listed) = line.listed()
+            {
+                let statement = linked.last_mut();
+                let cause = "an input section outside output sections";
+                statement.ok_or(bad(cause))?.inputs.push(listed);
+            }
+        }
+        let statements = ordered(linked, script::outputs(script)?)?;
+        Ok(LinkMap { linker: Linker::Lld, discarded: Vec::new(), statements })
+    }
+}
+
+impl<'m> Line<'m> {
+    /// `None` if the line has other columns; the inner `None` for symbols and what has no text.
+    fn parse(line: &'m [u8]) -> Option<Option<Self>> {
+        let mut rest = line;
+        let mut columns = [&line[..0]; 4];
+        for column in &mut columns {
+            rest = rest.trim_ascii_start();
+            let end = memchr::memchr(b' ', rest)?;
+            (*column, rest) = rest.split_at(end);
+        }
+        let rest = rest.strip_prefix(b" ")?;
+        let depth = rest.iter().take_while(|&&b| b == b' ').count();
+        if depth > 8 || depth == rest.len() {
+            return Some(None);
+        }
+        let number = |text, radix| u64::from_str_radix(std::str::from_utf8(text).ok()?, radix).ok();
+        let (addr, size) = (number(columns[0], 16)?, number(columns[2], 16)?);
+        let align = number(columns[3], 10)?;
+        Some(Some(Line { addr, size, align, depth, text: &rest[depth..] }))
+    }
+
+    /// `FILE:(SECTION)`.
+    fn listed(&self) -> Option<Listed<'m>> {
+        let inside = self.text.strip_suffix(b")")?;
+        let at = memchr::memmem::rfind(inside, b":(")?;
+        let (file, section) = (&inside[..at], &inside[at + 2..]);
+        let (addr, size) = (self.addr, self.size);
+        Some(Listed { section, addr, size, input_size: size, align: Some(self.align), file })
+    }
+}
+
+/// Whether a line between output sections is a command of the script.
+fn is_assignment(text: &[u8]) -> bool {
+    memchr::memchr(b' ', text).is_some()
+}
+
+/// The output sections of the script in its order, each with what was linked into it; orphans where the
+/// map has them.
+fn ordered<'m>(
+    linked: Vec<Statement<'m>>,
+    script: Vec<Output<'m>>,
+) -> Result<Vec<Statement<'m>>, Error> {
+    let statement = |output: Output<'m>| Statement {
+        name: output.name,
+        patterns: output.patterns,
+        inputs: Vec::new(),
+    };
+    let mut statements: Vec<Statement<'m>> = script.into_iter().map(statement).collect();
+    let mut places: HashMap<&[u8], usize> = HashMap::new();
+    for (index, statement) in statements.iter().enumerate() {
+        let twice = places.insert(statement.name, index).is_some();
+        if twice && statement.name != script::DISCARD {
+            let name = String::from_utf8_lossy(statement.name);
+            return Err(Error::unsupported(format!("the linker script: {name} twice")));
+        }
+    }
+    // Each orphan, and the statement that it stands behind.
+    let mut orphans = Vec::new();
+    let mut behind = None;
+    for linked in linked {
+        match places.get(linked.name) {
+            Some(&index) if behind < Some(index) => {
+                statements[index].inputs = linked.inputs;
+                behind = Some(index);
+            }
+            Some(_) => {
+                let name = String::from_utf8_lossy(linked.name);
+                let how = format!("{name} is not where the linker script has it");
+                return Err(Error::disagree(how));
+            }
+            None => orphans.push((behind, linked)),
+        }
+    }
+    for (behind, orphan) in orphans.into_iter().rev() {
+        statements.insert(behind.map_or(0, |index| index + 1), orphan);
+    }
+    Ok(statements)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAP: &str = "             VMA              LMA     Size Align Out     In      Symbol
+               0                0        0     1 jiffies = jiffies_64
+ffffffff81000000          1000000   600000  4096 .text
+ffffffff81000000          1000000        0     1         _text = .
+ffffffff81000000          1000000      47b    16         vmlinux.o:(.head.text)
+ffffffff81000000          1000000      123     1                 pvh_start_xen
+ffffffff8100047b          100047b        5     1         . = ALIGN ( 16 )
+ffffffff81600000          1600000       10     1 .orphan
+ffffffff81600000          1600000       10     8         vmlinux.a(core.o):(.orphan)
+               0                0       42     1 .comment
+               0                0       42     1         <internal>:(.comment)
+ffffffff82018000 ffffffff82018000        0     1 
+";
+    const SCRIPT: &str = "SECTIONS { .text : { *(.head.text) } .debug_info 0 : { *(.debug_info) }
+        .comment 0 : { *(.comment) } }";
+
+    #[test]
+    fn a_map_of_lld_is_read() {
+        let map = LinkMap::parse_lld(MAP.as_bytes(), SCRIPT.as_bytes()).unwrap();
+        let names: Vec<&[u8]> = map.statements.iter().map(|statement| statement.name).collect();
+        assert_eq!(names, [&b".text"[..], b".orphan", b".debug_info", b".comment"]);
+        let listed = map.statements[0].inputs[0];
+        assert_eq!((listed.section, listed.file), (&b".head.text"[..], &b"vmlinux.o"[..]));
+        assert_eq!((listed.addr, listed.size), (0xffff_ffff_8100_0000, 0x47b));
+        assert_eq!(listed.align, Some(16));
+        assert_eq!(map.statements[1].inputs[0].file, b"vmlinux.a(core.o)");
+        assert_eq!(map.statements[2].patterns, [[b".debug_info"]]);
+    }
+
+    #[test]
+    fn a_map_that_is_cut_off_is_refused() {
+        let cut = &MAP.as_bytes()[..MAP.len() - 30];
+        assert!(LinkMap::parse_lld(cut, SCRIPT.as_bytes()).is_err());
+        let text = MAP.replace(".comment\n", ".text\n");
+        assert!(LinkMap::parse_lld(text.as_bytes(), SCRIPT.as_bytes()).is_err());
+        assert!(LinkMap::parse_lld(b"Memory Configuration\n", SCRIPT.as_bytes()).is_err());
+    }
+}
