@@ -31,9 +31,12 @@ pub fn run(setting: &Setting, vmlinker: &Path) -> Result<()> {
     let scratch = peer_tests::cache().join("bench");
     fs::create_dir_all(&scratch)?;
     let link = |output: &str, how: &[&str]| -> Result<Cost> {
+        // To take apart the kernel of the run before is no part of this one.
+        let output = scratch.join(output);
+        let _ = fs::remove_file(&output);
         let mut relink = Command::new(vmlinker);
         relink.arg("relink").args(how).arg("-C").arg(build);
-        relink.arg("--output").arg(scratch.join(output)).stderr(std::process::Stdio::null());
+        relink.arg("--output").arg(&output).stderr(std::process::Stdio::null());
         pipeline(&mut [relink], None)
     };
     // The first run of each warms the page cache; a contest between different results means nothing.
