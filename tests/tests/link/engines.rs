@@ -10,7 +10,7 @@ use peer_tests::run;
 
 /// Each line of this table is one link. Two schedules take turns, so that every engine meets one and
 /// the native engines meet both.
-const EVERY_ENGINE: [&[&str]; 10] = [
+const EVERY_ENGINE: [&[&str]; 12] = [
     &["--schedule", "separate"],
     &["--schedule", "merged"],
     &["--schedule", "lean"],
@@ -21,6 +21,9 @@ const EVERY_ENGINE: [&[&str]; 10] = [
     &["--schedule", "separate", "--engine", "btfobj=kernel"],
     &["--schedule", "merged", "--engine", "btfids=kernel"],
     &["--schedule", "merged", "--engine", "sorttable=kernel"],
+    // Who does not make the types of the objects gets a kernel with debug information.
+    &["--schedule", "lean", "--engine", "btf=pahole"],
+    &["--schedule", "lean", "--engine", "btfids=kernel"],
 ];
 
 /// The kernel's tools in the schedule that is not the tree's own need the kernel's files under other names.

@@ -35,6 +35,99 @@ fn the_bytes_are_those_of_the_other_schedules() {
     assert!(fs::read(tree.path("vmlinux")).unwrap() == merged);
 }
 
+/// Sections that have to be where the linker's rules for debug information look for them.
+const DEBUG_SECTIONS: [&str; 9] = [
+    ".debug_aranges",
+    ".debug_info",
+    ".debug_abbrev",
+    ".debug_line",
+    ".debug_frame",
+    ".debug_str",
+    ".debug_line_str",
+    ".debug_loclists",
+    ".debug_rnglists",
+];
+
+/// Enough types that their units have more than one relocation each, in two units of one object.
+const TYPED: [&str; 2] = [
+    "struct list { struct list *next, *previous; const char *a_name; };\n\
+     enum state { RUNNING, SLEEPING } state = SLEEPING; struct list head = { &head, &head, 0 };\n\
+     int start_kernel(struct list *list, unsigned long flags)\n\
+     { return list->next != &head && flags > state; }\n",
+    "struct list { struct list *next, *previous; const char *a_name; };\n\
+     typedef unsigned long long u64; union value { u64 number; struct list *list; };\n\
+     u64 second(union value *value) { return value->number + (u64)value->list->previous; }\n",
+];
+
+/// A tree with types, linked before by the tree's own schedule, and the kernel of that link.
+fn typed_tree() -> (Tree, Vec<u8>) {
+    let tree = tree();
+    tree.configure(&["MODULES", "KALLSYMS", "DEBUG_INFO_BTF", "X86_64"]);
+    let section = |name: &&str| format!("\t{name} 0 : {{ *({name}) }}\n");
+    let sections: String = DEBUG_SECTIONS.iter().map(section).collect();
+    let script = tree.read("vmlinux.lds");
+    let script = script.replace("\t_end = .;", "\t.BTF : { *(.BTF) }\n\t_end = .;");
+    tree.write("vmlinux.lds", script.replace("\t/DISCARD/", &format!("{sections}\t/DISCARD/")));
+    let shell = |command: &str| {
+        let mut shell = Command::new("sh");
+        shell.args(["-ec", command]).current_dir(tree.dir());
+        assert!(shell.status().unwrap().success(), "{command}");
+    };
+    for (index, source) in TYPED.iter().enumerate() {
+        tree.write(&format!("{index}.c"), source);
+        shell(&format!("gcc -g -O1 -ffreestanding -fno-pic -fno-stack-protector -c {index}.c"));
+    }
+    shell("ld -r -o vmlinux.o 0.o 1.o");
+    let result = run(&mut tree.link());
+    assert_eq!(result.status, 0, "{}", result.err);
+    let kernel = fs::read(tree.path("vmlinux")).unwrap();
+    (tree, kernel)
+}
+
+#[test]
+fn types_are_made_of_the_objects_to_the_same_bytes() {
+    let (tree, kernel) = typed_tree();
+    for (flags, links) in [("--schedule lean", 1), ("--schedule lean --cold", 2)] {
+        let result = run(lean(&tree, "", "").env("VMLINKER_FLAGS", flags));
+        assert_eq!((result.status, &*result.err), (0, ""), "{flags}");
+        assert_eq!(result.out.matches("  LD ").count(), links, "{flags}: {}", result.out);
+        assert!(!result.out.contains("  DEBUG   .tmp"), "{flags}: {}", result.out);
+        assert!(fs::read(tree.path("vmlinux")).unwrap() == kernel, "{flags}");
+    }
+}
+
+/// The debug information of the kernel that the types are made of has to be written by the linker.
+#[test]
+fn types_of_a_kernel_whose_map_is_cut_off() {
+    let (tree, kernel) = typed_tree();
+    let mut link = lean(&tree, "", "[ ! -e .tmp_vmlinux1.map ] || : > .tmp_vmlinux1.map");
+    let result = run(link.env("VMLINKER_FLAGS", "--schedule lean --cold"));
+    let told = "vmlinker: .tmp_vmlinux1.debug is linked once more: line 1 of the link map: ";
+    assert!(result.status == 0 && result.err.starts_with(told), "{}", result.err);
+    assert_eq!(result.err.lines().count(), 1, "{}", result.err);
+    assert!(fs::read(tree.path("vmlinux")).unwrap() == kernel);
+    assert!(!tree.has(".tmp_vmlinux1.debug") && !tree.has(".tmp_vmlinux1.whole"));
+}
+
+/// They cannot be applied part by part, but to the whole section.
+#[test]
+fn types_of_an_object_whose_relocations_are_in_no_order() {
+    let (tree, _) = typed_tree();
+    let mut object = fs::read(tree.path("vmlinux.o")).unwrap();
+    let elf = image::Elf::parse(&object).unwrap();
+    let (_, records) = elf.section(".rela.debug_info").unwrap();
+    let range = records.offset as usize..(records.offset + records.size) as usize;
+    let reversed: Vec<u8> = object[range.clone()].rchunks(24).flatten().copied().collect();
+    object[range].copy_from_slice(&reversed);
+    tree.write("vmlinux.o", &object);
+    run(&mut tree.link()).succeeds();
+    let kernel = fs::read(tree.path("vmlinux")).unwrap();
+    let result = run(&mut lean(&tree, "", ""));
+    assert_eq!((result.status, &*result.err), (0, ""));
+    assert!(fs::read(tree.path("vmlinux")).unwrap() == kernel);
+    assert!(!tree.has(".tmp_vmlinux1.debug"));
+}
+
 #[test]
 fn a_disk_that_fills_up_while_debug_information_is_put_in() {
     let tree = tree();
