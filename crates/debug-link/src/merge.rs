@@ -12,7 +12,7 @@ use crate::linker::Linker;
 use crate::object::Object;
 use crate::prepare::Prepared;
 use crate::sharded::Sharded;
-use crate::strings::Strings;
+use crate::strings::{Near, Strings};
 
 /// A group of merged sections, placed.
 #[derive(Debug)]
@@ -38,6 +38,14 @@ impl Merged<'_> {
                 entries.find(member as usize, offset)?.checked_add(*addr)
             }
         }
+    }
+
+    /// The same, for one of many references that are near each other.
+    pub(crate) fn find_near(&self, member: u32, offset: u64, near: &mut Near) -> Option<u64> {
+        if let Merged::Strings(strings) = self {
+            strings.approach(member as usize, offset, near);
+        }
+        self.find(member, offset)
     }
 }
 

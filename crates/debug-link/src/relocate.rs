@@ -18,6 +18,7 @@ use crate::how::{self, Act, How, Range};
 use crate::linker::Linker;
 use crate::merge::Merged;
 use crate::object::Object;
+use crate::strings::Near;
 use crate::targets::Target;
 
 /// Relocations of one chunk.
@@ -343,6 +344,7 @@ fn apply<R: Record>(source: &Source<'_, '_>, chunk: &Chunk, out: &mut [u8]) -> R
     let tombstone = source.linker.tombstone(name);
     let whole = chunk.bytes.len() == source.bytes.len();
     let mut known: (u32, Option<How>) = (0, how::of(machine, 0));
+    let mut near = Near::default();
     for record in &records[chunk.relocations.clone()] {
         let relocation = record.decode();
         let bad = |cause: String| Stop::Bad(source.fault(relocation.offset, cause));
@@ -373,7 +375,7 @@ fn apply<R: Record>(source: &Source<'_, '_>, chunk: &Chunk, out: &mut [u8]) -> R
         let value = match source.targets.get(relocation.symbol as usize) {
             Some(&Target::Value(value)) => value.wrapping_add_signed(addend),
             Some(&Target::Merged { group, member }) => source.merged[group as usize]
-                .find(member, addend as u64)
+                .find_near(member, addend as u64, &mut near)
                 .ok_or_else(|| bad("it leads to no entry of a merged section".to_owned()))?,
             Some(Target::Discarded) => {
                 if source.linker == Linker::Lld && how.act != Act::Store {
@@ -398,6 +400,7 @@ fn apply<R: Record>(source: &Source<'_, '_>, chunk: &Chunk, out: &mut [u8]) -> R
 fn keep<R: Record>(source: &Source<'_, '_>, chunk: &Chunk, out: &mut [u8]) -> Result<(), Stop> {
     let records = records::<R>(source).map_err(Stop::Bad)?;
     let kept = out.chunks_exact_mut(size_of::<R>());
+    let mut near = Near::default();
     for (record, kept) in records[chunk.relocations.clone()].iter().zip(kept) {
         let mut relocation = record.decode();
         let bad = |cause: &str| Stop::Bad(source.fault(record.decode().offset, cause));
@@ -424,7 +427,7 @@ fn keep<R: Record>(source: &Source<'_, '_>, chunk: &Chunk, out: &mut [u8]) -> Re
                 let value = match *target {
                     Target::Value(value) => Some(value.wrapping_add_signed(addend)),
                     Target::Merged { group, member } => {
-                        source.merged[group as usize].find(member, addend as u64)
+                        source.merged[group as usize].find_near(member, addend as u64, &mut near)
                     }
                     Target::Discarded | Target::Unknown => None,
                 };

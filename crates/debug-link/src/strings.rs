@@ -18,6 +18,7 @@
 //! is asked for every reference to a string, 20 million times for a kernel of 900 MB with kept
 //! relocations, so it is a few instructions without a branch.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use rayon::prelude::*;
@@ -81,6 +82,21 @@ struct Chunk {
     moves: Box<[u32]>,
 }
 
+/// Where references have led to that are looked up one behind the other.
+#[derive(Debug, Clone)]
+pub(crate) struct Near {
+    /// The chunks, by index.
+    chunks: Range<usize>,
+    /// How many more are read ahead: references that lead everywhere gain nothing by it.
+    left: u8,
+}
+
+impl Default for Near {
+    fn default() -> Self {
+        Near { chunks: 0..0, left: 16 }
+    }
+}
+
 /// Merged strings of a number of input sections.
 #[derive(Debug)]
 pub(crate) struct Strings<'a> {
@@ -142,6 +158,33 @@ impl<'a> Strings<'a> {
             count = chunk.moves.len();
         }
         Some(u64::from((offset as u32).wrapping_add(chunk.moves[count - 1])))
+    }
+
+    /// Reads what [`Strings::find`] will look up for references near this one, if none has been there.
+    ///
+    /// The references of a unit lead to all strings of the unit, in no order. To wait for memory at
+    /// each of them takes twice as long as to read it all in order before.
+    pub(crate) fn approach(&self, section: usize, offset: u64, near: &mut Near) {
+        let first = self.first_chunk.get(section).copied().unwrap_or(usize::MAX);
+        let index = first.saturating_add(offset as usize / CHUNK);
+        if !near.chunks.contains(&index) && near.left > 0 {
+            self.read_ahead(index, near);
+        }
+    }
+
+    #[cold]
+    fn read_ahead(&self, index: usize, near: &mut Near) {
+        let Some(chunk) = self.chunks.get(index) else { return };
+        // One number of each line of the cache.
+        let words = chunk.words.iter().step_by(8).fold(0, |sum, word| sum ^ word.rank);
+        let moves = chunk.moves.iter().step_by(16).fold(0, |sum, by| sum ^ by);
+        std::hint::black_box((words, moves));
+        near.left -= 1;
+        near.chunks = match &near.chunks {
+            known if index == known.end => known.start..index + 1,
+            known if index + 1 == known.start => index..known.end,
+            _ => index..index + 1,
+        };
     }
 
     /// The merged strings, each with its NUL: the contents of the output section.
