@@ -324,7 +324,7 @@ fn relocations_in_any_order() {
     }
 }
 
-/// Bytes that are changed or missing, in an object, the image or the map: an error or other debug info, no panic.
+/// Bytes that are changed or missing, in an object, the image, the map or the script: an error or other debug info, no panic.
 #[test]
 fn what_is_broken_never_panics() {
     for linker in BOTH {
@@ -336,11 +336,11 @@ fn break_everything(linker: Linker) {
     let small = Small::new(linker, true, &[FIRST, SECOND]);
     small.link(&["--strip-debug", "-Map=map", "-o", "stripped"]);
     let read = |name: &str| fs::read(small.path(name)).expect("it was written");
-    let files = ["0.o", "stripped", "map"].map(read);
+    let files = ["0.o", "stripped", "map", "script"].map(read);
     let second = read("1.o");
-    let attempt = |[object, image, map]: [&[u8]; 3]| -> Result<(), Error> {
+    let attempt = |[object, image, map, script]: [&[u8]; 4]| -> Result<(), Error> {
         let inputs = [("0.o", object), ("1.o", &second)].map(|(name, data)| Input { name, data });
-        let map = LinkMap::parse(small.linker, map, SCRIPT.as_bytes())?;
+        let map = LinkMap::parse(small.linker, map, script)?;
         let plan = Plan::new(&inputs, image, &map, &small.dialect())?;
         if plan.len() < 1 << 20 {
             made(&plan)?;
@@ -361,6 +361,73 @@ fn break_everything(linker: Linker) {
                 attempted[which] = &changed;
                 let _ = attempt(attempted);
             }
+        }
+    }
+}
+
+/// What compilers write less often: lists and names of DWARF 4 and 5 that lead nowhere, an empty section, constants, wide
+/// strings, symbols that are seen in one file only, a file without symbols of its own.
+const RARE: &str = "
+.text
+.globl g
+.hidden inner
+.globl inner
+g: nop
+inner: nop
+local: nop
+.section .discard.y, \"aw\"
+gone: .long 1
+.section .rodata.cst16, \"aM\", @progbits, 16
+.balign 16
+.Lone: .octa 1
+.Ltwo: .octa 2
+.section .rodata.cst16.more, \"aM\", @progbits, 16
+.balign 16
+.Lsame: .octa 2
+.Lthree: .octa 3
+.section .rodata.str2.2, \"aMS\", @progbits, 2
+.balign 2
+.Lwide: .short 65, 66, 0
+.Lempty: .short 0
+.section .init.rodata.str1.1, \"aMS\", @progbits, 1
+.Lelsewhere: .string \"literal with a tail\"
+.section .debug_loc, \"\", @progbits
+addr gone + 1
+addr g
+.section .debug_names, \"\", @progbits
+addr gone
+.long gone
+.section .debug_info, \"\", @progbits
+addr .Lone
+addr .Ltwo + 8
+addr .Lsame
+addr .Lthree
+addr .Lwide + 2
+addr .Lempty
+addr .Lelsewhere
+addr inner
+addr local
+addr hidden + 4
+.section .debug_macro, \"\", @progbits
+.section .debug_line, \"\", @progbits
+.balign 32
+.byte 1
+";
+
+#[test]
+fn what_compilers_write_less_often() {
+    let rare = SCRIPT
+        .replace("  .debug_line 0", "  .debug_macro 0 : { *(.debug_macro) }\n  .debug_line 0")
+        .replace("  .debug_str 0", "  .debug_loc 0 : { *(.debug_loc) }\n  .debug_str 0")
+        .replace("  .modinfo", "  .debug_names 0 : { *(.debug_names) }\n  .modinfo")
+        .replace("*(.rodata.*)", "*(.rodata.str1.8) *(.rodata.*) *(.init.rodata.*)");
+    let bare = ".globl bare\n.section .debug_info\n.long 1\n.text\nbare: nop";
+    for linker in BOTH {
+        let small = Small::new(linker, true, &[FIRST, RARE, bare, SECOND]);
+        fs::write(small.path("script"), &rare).expect("a temporary directory is writable");
+        small.assert_same(&[]);
+        if linker == Linker::Lld {
+            small.assert_same(&["--emit-relocs", "--discard-none"]);
         }
     }
 }
@@ -396,5 +463,15 @@ c: nop
     for (source, cause) in cases {
         let error = refused(source).expect_err(cause).to_string();
         assert!(error.contains(cause), "{error}");
+    }
+    // ld.lld keeps it in an image without debug info.
+    if linker == Linker::Lld {
+        let error = refused(".section .line\n.long 1").unwrap_err().to_string();
+        assert!(error.contains(".line, which the linker keeps"), "{error}");
+        let small = Small::new(linker, true, &[FIRST, SECOND]);
+        let script = SCRIPT.replace(".debug_info 0 :", ".debug_info 0x10 :");
+        fs::write(small.path("script"), script).expect("a temporary directory is writable");
+        let error = small.made(&[]).unwrap_err().to_string();
+        assert!(error.contains(".debug_info at another address"), "{error}");
     }
 }

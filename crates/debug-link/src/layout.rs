@@ -216,7 +216,8 @@ impl<'a> Layout<'a> {
                 let (statement, list) = match matches.get(section.name) {
                     Some(&found) => found,
                     None => {
-                        *matches.entry(section.name).insert(statement_of(map, section.name)?).get()
+                        let found = debug_statement_of(map, section.name)?;
+                        *matches.entry(section.name).insert(found).get()
                     }
                 };
                 order.push((statement, list, input, index));
@@ -339,6 +340,18 @@ pub(crate) fn statement_of(map: &LinkMap<'_>, name: &[u8]) -> Result<(usize, usi
     found.ok_or_else(|| {
         Error::unsupported(format!("no output section of the linker script takes {}", lossy(name)))
     })
+}
+
+/// The same for a section that `--strip-debug` of GNU ld leaves out.
+fn debug_statement_of(map: &LinkMap<'_>, name: &[u8]) -> Result<(usize, usize), Error> {
+    if !map.linker.strips(name) {
+        return Err(Error::unsupported(format!("{}, which the linker keeps", lossy(name))));
+    }
+    let found = statement_of(map, name)?;
+    match map.statements[found.0].name {
+        script::DISCARD => Err(Error::unsupported(format!("{} in /DISCARD/", lossy(name)))),
+        _ => Ok(found),
+    }
 }
 
 /// The next multiple of `align`, which is not 0.

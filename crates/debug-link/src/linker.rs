@@ -45,6 +45,11 @@ impl Linker {
         }
     }
 
+    /// Whether `--strip-debug` leaves out a section of that name which GNU ld takes for one of debug info.
+    pub(crate) fn strips(self, name: &[u8]) -> bool {
+        self == Linker::Gnu || name.starts_with(b".debug")
+    }
+
     /// Refuses a listed section of no input where what is not listed counts as thrown away.
     pub(crate) fn check_unknown(self, listed: &Listed<'_>) -> Result<(), Error> {
         match self {

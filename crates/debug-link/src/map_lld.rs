@@ -117,6 +117,16 @@ fn ordered<'m>(
     linked: Vec<Statement<'m>>,
     script: Vec<Output<'m>>,
 ) -> Result<Vec<Statement<'m>>, Error> {
+    let of_debug = |output: &&Output<'m>| {
+        let mut patterns = output.patterns.iter().flatten();
+        !output.at_zero && patterns.any(|pattern| pattern.starts_with(b".debug"))
+    };
+    if let Some(output) = script.iter().find(of_debug)
+        && output.name != script::DISCARD
+    {
+        let name = String::from_utf8_lossy(output.name);
+        return Err(Error::unsupported(format!("{name} at another address than 0")));
+    }
     let statement = |output: Output<'m>| Statement {
         name: output.name,
         patterns: output.patterns,

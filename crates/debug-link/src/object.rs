@@ -1,7 +1,7 @@
 //! The linker's inputs, decoded as far as a link of debug sections needs.
 
 use image::consts::{
-    SHF_ALLOC, SHF_COMPRESSED, SHF_GROUP, SHT_NULL, SHT_REL, SHT_RELA, STT_SECTION,
+    SHF_ALLOC, SHF_COMPRESSED, SHF_EXCLUDE, SHF_GROUP, SHT_NULL, SHT_REL, SHT_RELA, STT_SECTION,
 };
 use image::{Elf, Header, Place, Section, Symbol};
 use rayon::prelude::*;
@@ -96,6 +96,8 @@ fn check_plain(section: &Section<'_>, input: &str) -> Result<(), Error> {
         "is compressed"
     } else if has(SHF_GROUP.0) {
         "is in a COMDAT group"
+    } else if has(SHF_EXCLUDE.0) {
+        "is left out"
     } else {
         return Ok(());
     };

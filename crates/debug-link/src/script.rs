@@ -17,6 +17,8 @@ pub(crate) const DISCARD: &[u8] = b"/DISCARD/";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Output<'s> {
     pub(crate) name: &'s [u8],
+    /// Whether the script puts it at address 0.
+    pub(crate) at_zero: bool,
     /// The patterns of its input sections; one list for each pair of brackets.
     pub(crate) patterns: Vec<Vec<&'s [u8]>>,
 }
@@ -33,7 +35,9 @@ pub(crate) fn outputs(script: &[u8]) -> Result<Vec<Output<'_>>, Error> {
                 words.expect(b"{")?;
                 words.sections()?;
             }
-            b"INCLUDE" => return Err(refused("INCLUDE")),
+            b"INCLUDE" | b"INSERT" | b"OVERWRITE_SECTIONS" => {
+                return Err(refused(&String::from_utf8_lossy(word)));
+            }
             b"{" => words.skip_block()?,
             b"(" => words.skip_brackets()?,
             _ => {}
@@ -171,6 +175,7 @@ impl<'s> Words<'s> {
                 }
                 name => {
                     // The address, `:`, the load address and such, in brackets or not.
+                    let at_zero = self.peek()? == b"0";
                     loop {
                         match self.word()? {
                             b"{" => break,
@@ -180,7 +185,7 @@ impl<'s> Words<'s> {
                         }
                     }
                     let patterns = self.output()?;
-                    self.outputs.push(Output { name, patterns });
+                    self.outputs.push(Output { name, at_zero, patterns });
                     self.after_output()?;
                 }
             }
@@ -256,20 +261,41 @@ impl<'s> Words<'s> {
 
 /// Whether a section's name fits a pattern: `*`, `?` and `[...]` as in file names.
 pub(crate) fn fits(pattern: &[u8], name: &[u8]) -> bool {
-    match pattern {
-        [] => name.is_empty(),
-        [b'*'] => true,
-        [b'*', rest @ ..] => (0..=name.len()).any(|at| fits(rest, &name[at..])),
-        [b'?', rest @ ..] => name.split_first().is_some_and(|(_, behind)| fits(rest, behind)),
-        [b'[', rest @ ..] => match (rest.iter().position(|&b| b == b']'), name.split_first()) {
-            (Some(end), Some((first, behind))) => {
-                in_set(&rest[..end], *first) && fits(&rest[end + 1..], behind)
-            }
-            _ => false,
-        },
-        [byte, rest @ ..] => {
-            name.split_first().is_some_and(|(first, behind)| first == byte && fits(rest, behind))
+    let (mut pattern, mut name) = (pattern, name);
+    // What follows the last star, and what it has been tried on.
+    let mut star: Option<(&[u8], &[u8])> = None;
+    loop {
+        if let [b'*', rest @ ..] = pattern {
+            star = Some((rest, name));
+            pattern = rest;
+            continue;
         }
+        let fit = match (pattern, name) {
+            ([], []) => return true,
+            ([], _) | (_, []) => None,
+            (pattern, [byte, behind @ ..]) => one(pattern, *byte).map(|rest| (rest, behind)),
+        };
+        (pattern, name) = match (fit, star) {
+            (Some(fit), _) => fit,
+            (None, Some((rest, [_, behind @ ..]))) => {
+                star = Some((rest, behind));
+                (rest, behind)
+            }
+            (None, _) => return false,
+        };
+    }
+}
+
+/// What follows the first element of a pattern, if `byte` fits that.
+fn one(pattern: &[u8], byte: u8) -> Option<&[u8]> {
+    match pattern {
+        [b'?', rest @ ..] => Some(rest),
+        [b'[', rest @ ..] => {
+            let end = rest.iter().position(|&b| b == b']')?;
+            in_set(&rest[..end], byte).then_some(&rest[end + 1..])
+        }
+        [first, rest @ ..] => (*first == byte).then_some(rest),
+        [] => None,
     }
 }
 
@@ -364,6 +390,10 @@ ASSERT((_end - _text <= 0x1000), "too { big")
             (".x[^a]", ".xa", false),
             (".x?", ".xa", true),
             (".x[", ".x[", false),
+            ("*", "", true),
+            ("", ".x", false),
+            ("*.x*.y*", ".x.x.z.y", true),
+            ("*.x*.y?", ".x.x.z.y", false),
         ];
         for (pattern, name, fit) in cases {
             assert_eq!(fits(pattern.as_bytes(), name.as_bytes()), fit, "{pattern} {name}");
