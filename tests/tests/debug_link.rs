@@ -201,11 +201,14 @@ fn an_image_of_another_kernel_is_refused(kernel: &Kernel) {
     let dir = scratch();
     let (map, image) = (dir.path().join("map"), dir.path().join("image"));
     kernel.link(&image, &[OsStr::new("-Map"), map.as_os_str(), OsStr::new("--strip-debug")]);
-    let object = fs::read(kernel.dir.join("vmlinux.o")).expect("a built kernel has vmlinux.o");
+    let objects = kernel.objects();
+    let read = |path: &Path| fs::read(path).expect("a built kernel has its objects");
+    let objects: Vec<(&str, Vec<u8>)> =
+        objects.iter().map(|(name, path)| (&name[..], read(path))).collect();
     let (map, mut image) = (fs::read(map).unwrap(), fs::read(image).unwrap());
     let script = fs::read(kernel.dir.join(SCRIPT)).expect("a built kernel has its linker script");
     let map = kernel.map(&map, &script);
-    let inputs = [Input { name: "vmlinux.o", data: &object }];
+    let inputs: Vec<Input<'_>> = objects.iter().map(|(name, data)| Input { name, data }).collect();
     // A string literal that has changed since.
     let at = memchr_of(&image, b"Kernel panic - not syncing");
     image[at] = b'k';
