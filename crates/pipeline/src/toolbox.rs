@@ -87,7 +87,8 @@ impl Toolbox {
         Ok(Toolbox { engines, fallbacks, filter, kallsyms, sorttable, btf: btf.ok(), lean: None })
     }
 
-    /// The schedule of a link for which `asked` was asked: where the lean one is not possible, the tree's own, and
+    /// The schedule of a link: the one that was `asked` for; else the lean one, where there is debug information to
+    /// keep out of links and not every part is the kernel's. Where lean is not possible it is the tree's own, and
     /// the reason is said.
     pub fn schedule(
         &mut self,
@@ -96,20 +97,21 @@ impl Toolbox {
         asked: Option<Schedule>,
     ) -> Schedule {
         let own = tree.features.schedule;
-        match asked.unwrap_or(own) {
-            Schedule::Lean => match lean_dialect(tree, call) {
-                Ok(dialect) => {
-                    self.lean = Some(dialect);
-                    Schedule::Lean
-                }
-                Err(reason) => {
-                    say::remark(format_args!(
-                        "vmlinker: the schedule is {own}, not lean: {reason}"
-                    ));
-                    own
-                }
-            },
-            schedule => schedule,
+        let imitates = self.engines == Engines::all(Engine::Kernel);
+        match asked {
+            Some(schedule @ (Schedule::Separate | Schedule::Merged)) => return schedule,
+            None if imitates || !tree.config.has("DEBUG_INFO") => return own,
+            Some(Schedule::Lean) | None => {}
+        }
+        match lean_dialect(tree, call) {
+            Ok(dialect) => {
+                self.lean = Some(dialect);
+                Schedule::Lean
+            }
+            Err(reason) => {
+                say::remark(format_args!("vmlinker: the schedule is {own}, not lean: {reason}"));
+                own
+            }
         }
     }
 

@@ -63,5 +63,5 @@ fn every_step_of_a_tree_has_a_reason_and_json_has_the_same_steps() {
     let json: serde_json::Value =
         serde_json::from_str(&plan(&["-C", tree, "--json"]).concat()).unwrap();
     assert_eq!(json["temporary_links"], 2);
-    assert_eq!(json["schedule"], "merged");
+    assert_eq!(json["schedule"], "lean");
 }

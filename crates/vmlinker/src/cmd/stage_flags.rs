@@ -8,7 +8,7 @@ use pipeline::plan::{EngineRequest, Schedule};
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct StageFlags {
     /// Which kernels are linked on the way: separate, merged, or lean, where no link has debug information. Default:
-    /// as the tree's own script does.
+    /// lean if the kernel has debug information, or as the tree's own script does.
     #[arg(long, value_name = "S")]
     pub schedule: Option<Schedule>,
     /// Who does each step: native, kernel, or a list such as kallsyms=kernel,sysmap=native. Steps:
