@@ -5,7 +5,8 @@
 //! ld.lld (`ELF/SyntheticSections.cpp`, `sortSymTabSymbols`; `ELF/Writer.cpp`, `addSectionSymbols`): local symbols
 //! stand file by file, in the order in which the files first have one. A section's symbol counts among those of
 //! one file that has sections there, behind the file's own: of those that the last pattern list of the script takes,
-//! the first; a merged section counts as made by the linker. Symbols that were global and hidden in their file follow as the last of the file. What the
+//! the first; a merged section counts as made by the linker. Of one file's, those of orphans, which the script
+//! does not have, stand behind those of the script's sections. Symbols that were global and hidden in their file follow as the last of the file. What the
 //! image has is taken apart by that rule, so that an image of another form is noticed.
 
 use std::sync::Arc;
@@ -68,7 +69,7 @@ struct Group {
     file: u32,
     /// Whether the file has symbols of its own, so that its place does not depend on its sections.
     fixed: bool,
-    /// The symbols of sections: the section's index in the finished file, and the symbol's in the image.
+    /// The symbols of sections: the section's turn, and the symbol's index in the image.
     sections: Vec<(u32, u32)>,
     /// Index of the symbol behind the last of a section.
     end: u32,
@@ -88,34 +89,27 @@ pub(crate) fn lld(
     let symbols = symbols.get(..(locals as usize).saturating_sub(1)).unwrap_or(&symbols);
     let leads = Leads::new(objects, map);
     let lead = |section: u32| leads.of_image(image.sections().get(section as usize)?);
-    let mut renumbered = vec![0; image.sections().len()];
-    for (index, origin) in order.iter().enumerate() {
-        if let Origin::Image(old) = origin {
-            renumbered[*old as usize] = index as u32;
-        }
-    }
     let own: Vec<Vec<&[u8]>> = objects.iter().zip(&layout.places).map(kept_locals).collect();
-    let groups = take_apart(symbols, &own, lead, &renumbered)?;
+    let groups = take_apart(symbols, &own, lead)?;
     let mut new = Vec::new();
     let mut first_of_moving: Vec<u32> = Vec::new();
     let mut debug = Vec::new();
     for (index, origin) in order.iter().enumerate() {
         if let Origin::Debug(origin) = origin {
             let lead = leads.of_debug(&layout.debug[*origin as usize], layout)?;
-            debug.push((index as u32, lead));
+            debug.push((lead, index as u32));
         }
     }
     for group in &groups {
-        let theirs = debug.iter().filter(|(_, lead)| *lead == group.file);
-        let theirs = theirs.map(|&(section, _)| section);
-        for section in theirs.clone() {
-            let behind = group.sections.iter().find(|&&(other, _)| other > section);
+        let theirs = debug.iter().filter(|(lead, _)| lead.file == group.file);
+        for &(Lead { turn, .. }, section) in theirs.clone() {
+            let behind = group.sections.iter().find(|&&(other, _)| other > turn);
             let before = behind.map_or(group.end, |&(_, symbol)| symbol);
             new.push(NewSymbol { before, section });
         }
         if !group.fixed {
-            let sections = group.sections.iter().map(|&(section, _)| section);
-            first_of_moving.extend(sections.chain(theirs).min());
+            let turns = group.sections.iter().map(|&(turn, _)| turn);
+            first_of_moving.extend(turns.chain(theirs.map(|(lead, _)| lead.turn)).min());
         }
     }
     if !first_of_moving.is_sorted() || new.len() != debug.len() {
@@ -127,6 +121,15 @@ pub(crate) fn lld(
 
 /// In the place of the index of an input: made by the linker.
 const NO_INPUT: u32 = u32::MAX;
+
+/// What decides where the symbol of a section stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Lead {
+    /// Index of the input that it belongs to, or [`NO_INPUT`].
+    file: u32,
+    /// Its turn among the symbols of sections: the section's place in the script, orphans last.
+    turn: u32,
+}
 
 /// Which file the symbol of a section belongs to.
 struct Leads<'l, 'a> {
@@ -143,8 +146,10 @@ impl<'l, 'a> Leads<'l, 'a> {
     }
 
     /// For a section of the image; `None` for one that has no symbol.
-    fn of_image(&self, section: &Section<'_>) -> Option<u32> {
-        let statement = &self.map.statements[statement(self.map, section.name)?];
+    fn of_image(&self, section: &Section<'_>) -> Option<Lead> {
+        let index = statement(self.map, section.name)?;
+        let statement = &self.map.statements[index];
+        let turn = if statement.patterns.is_empty() { u32::MAX } else { index as u32 };
         let takes =
             |list: &Vec<&[u8]>, name| list.iter().any(|pattern| script::fits(pattern, name));
         let mut last: Option<(usize, u32)> = None;
@@ -160,11 +165,12 @@ impl<'l, 'a> Leads<'l, 'a> {
                 file => last = Some((list, *self.inputs.get(file)?)),
             }
         }
-        last.map(|(_, file)| file)
+        last.map(|(_, file)| Lead { file, turn })
     }
 
     /// For a debug section.
-    fn of_debug(&self, debug: &DebugSection<'_>, layout: &Layout<'_>) -> Result<u32, Error> {
+    fn of_debug(&self, debug: &DebugSection<'_>, layout: &Layout<'_>) -> Result<Lead, Error> {
+        let turn = debug.statement as u32;
         let header = |input: u32, section: u32| {
             &self.objects[input as usize].elf.sections()[section as usize]
         };
@@ -177,12 +183,12 @@ impl<'l, 'a> Leads<'l, 'a> {
                     last = Some((list, piece.input));
                 }
             }
-            return Ok(last.map_or(NO_INPUT, |(_, input)| input));
+            return Ok(Lead { file: last.map_or(NO_INPUT, |(_, input)| input), turn });
         };
         // What is empty is not merged, and may be what decides.
         let members = &layout.groups[group as usize].members;
         match members.iter().find(|member| header(member.input, member.section).size == 0) {
-            None => Ok(NO_INPUT),
+            None => Ok(Lead { file: NO_INPUT, turn }),
             Some(_) => {
                 let name = lossy(debug.name);
                 Err(Error::unsupported(format!("an empty {name} with --emit-relocs")))
@@ -206,12 +212,11 @@ fn kept_locals<'o>((object, places): (&'o Arc<Object<'_>>, &Vec<Place>)) -> Vec<
 
 /// Finds the files' groups among the local symbols of the image.
 ///
-/// `own` has the names of each file's own; `lead` gives the file of a section.
+/// `own` has the names of each file's own; `lead` what decides for a section.
 fn take_apart(
     symbols: &[Symbol<'_>],
     own: &[Vec<&[u8]>],
-    lead: impl Fn(u32) -> Option<u32>,
-    renumbered: &[u32],
+    lead: impl Fn(u32) -> Option<Lead>,
 ) -> Result<Vec<Group>, Error> {
     let mut groups: Vec<Group> = Vec::new();
     let mut at = 0;
@@ -231,11 +236,10 @@ fn take_apart(
             at += 1;
         }
         let mut group = Group { file: file as u32, fixed: true, sections: Vec::new(), end: 0 };
-        while let Some(section) = symbols.get(at).and_then(section_of) {
-            if lead(section) != Some(file as u32) {
-                break;
-            }
-            group.sections.push((renumbered[section as usize], at as u32 + 1));
+        while let Some(lead) = symbols.get(at).and_then(section_of).and_then(&lead)
+            && lead.file == group.file
+        {
+            group.sections.push((lead.turn, at as u32 + 1));
             at += 1;
         }
         group.end = at as u32 + 1;
@@ -244,8 +248,9 @@ fn take_apart(
     while let Some(symbol) = symbols.get(at) {
         at += 1;
         let Some(section) = section_of(symbol) else { continue };
-        let file = lead(section);
-        let file = file.ok_or_else(|| Error::disagree("the symbol of a section of no file"))?;
+        let lead = lead(section);
+        let Lead { file, turn } =
+            lead.ok_or_else(|| Error::disagree("the symbol of a section of no file"))?;
         if groups.last().is_none_or(|group| group.file != file) {
             if groups.iter().any(|group| group.file == file) {
                 return Err(Error::disagree("symbols of sections stand in another order"));
@@ -253,7 +258,7 @@ fn take_apart(
             groups.push(Group { file, fixed: false, sections: Vec::new(), end: 0 });
         }
         if let Some(group) = groups.last_mut() {
-            group.sections.push((renumbered[section as usize], at as u32));
+            group.sections.push((turn, at as u32));
             group.end = at as u32 + 1;
         }
     }

@@ -1,5 +1,7 @@
 //! Debug info put into small images, beside the linker's own link: what kernels have only rarely, and 32-bit.
 
+mod random;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
