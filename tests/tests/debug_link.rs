@@ -149,7 +149,7 @@ fn assert_contents(plan: &Plan<'_>, whole: &[u8], what: &str) {
     {
         let Some((_, section)) = elf.section(name) else { continue };
         let expected = elf.bytes(section).expect("the linker wrote the section");
-        let contents = plan.contents(name).expect("the image has it");
+        let contents = plan.sections().contents(name).expect("the image has it");
         if name.ends_with("_str") {
             assert!(contents.all().expect(name) == expected, "{what}: {name}");
             continue;

@@ -12,21 +12,13 @@ use crate::error::Error;
 use crate::layout::DebugSection;
 use crate::make::Release;
 use crate::merge::Merged;
-use crate::plan::Plan;
+use crate::sections::DebugSections;
 
 /// A debug section of the finished image.
 #[derive(Debug, Clone, Copy)]
 pub struct Contents<'p, 'a> {
-    plan: &'p Plan<'a>,
-    debug: &'p DebugSection<'a>,
-}
-
-impl<'a> Plan<'a> {
-    /// The debug section of that name; `None` if the image will have none.
-    pub fn contents(&self, name: &str) -> Option<Contents<'_, 'a>> {
-        let debug = self.layout.debug.iter().find(|debug| debug.name == name.as_bytes())?;
-        Some(Contents { plan: self, debug })
-    }
+    pub(crate) sections: &'p DebugSections<'a>,
+    pub(crate) debug: &'p DebugSection<'a>,
 }
 
 impl<'p, 'a> Contents<'p, 'a> {
@@ -61,7 +53,7 @@ impl<'p, 'a> Contents<'p, 'a> {
         let first = pieces.partition_point(|piece| piece.offset <= start).saturating_sub(1);
         let mut done = 0;
         for piece in pieces[first..].iter().take_while(|piece| piece.offset < end) {
-            let source = self.plan.source(piece)?;
+            let source = self.sections.source(piece, &[])?;
             let at = piece.offset as usize;
             let within = range.start.max(at)..range.end.min(at + source.bytes.len());
             // Before and between pieces is padding.
@@ -87,13 +79,13 @@ impl<'p, 'a> Contents<'p, 'a> {
     /// As those of [`Contents::read`].
     pub fn all(&self) -> Result<Cow<'p, [u8]>, Error> {
         if let Some(group) = self.debug.group {
-            return Ok(match &self.plan.merged[group as usize] {
+            return Ok(match &self.sections.merged[group as usize] {
                 Merged::Strings(strings) => Cow::Borrowed(strings.text()),
                 Merged::Entries(..) | Merged::Sharded(..) => Cow::Borrowed(&[]),
             });
         }
         if let ([only], false) = (&self.debug.pieces[..], self.debug.relocated) {
-            return Ok(Cow::Borrowed(self.plan.source(only)?.bytes));
+            return Ok(Cow::Borrowed(self.sections.source(only, &[])?.bytes));
         }
         let mut bytes = vec![0; self.len()];
         self.read(0..self.len(), &mut bytes, None)?;

@@ -5,7 +5,7 @@
 //! linker would have written with debug info, byte for byte: the debug sections with relocations
 //! applied and strings merged, the symbol table, the names, the headers, and the build ID by the
 //! linker's own rule ([`build_id`]). [`Prepared`] is the part of it that can be done before the
-//! link. [`Plan::contents`] reads single debug sections without making the image.
+//! link. [`Prepared::sections`] gives single debug sections without an image.
 //!
 //! Why: a link with debug info reads, relocates and merges hundreds of megabytes on one thread, and
 //! the loadable part is the same without. Here that work is parallel, is done once, and goes
@@ -108,6 +108,7 @@ mod refill;
 mod relocate;
 mod script;
 mod section_symbols;
+mod sections;
 mod sharded;
 mod strings;
 mod targets;
@@ -123,3 +124,4 @@ pub use object::Input;
 pub use plan::Plan;
 pub use prepare::Prepared;
 pub use refill::{Exchange, refill};
+pub use sections::DebugSections;

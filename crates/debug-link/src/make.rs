@@ -102,7 +102,7 @@ impl<'a> Plan<'a> {
         E: From<Error> + Send,
     {
         let items = self.items(note, whole).map_err(|error| Halt::Failed(error.into()))?;
-        let mut hash = Hash::new(self.linker);
+        let mut hash = Hash::new(self.sections.linker);
         let make = |index: usize, buffer: &mut Vec<u8>| match &items[index] {
             Item::Part { part, .. } => self.make_part(how, part, buffer, sink),
             Item::Covered(_) | Item::Zeros(_) => Ok(()),
@@ -157,7 +157,7 @@ impl<'a> Plan<'a> {
         whole: &[InputSection],
     ) -> Result<Vec<Item<'_, 'a>>, Error> {
         let mut parts = self.parts(whole)?;
-        if let (Some(note), Linker::Lld) = (note, self.linker) {
+        if let (Some(note), Linker::Lld) = (note, self.sections.linker) {
             return Ok(self.items_of_file(&note, parts));
         }
         let uncovered = |part| Item::Part { part, covered: false };

@@ -112,18 +112,8 @@ impl<'a> Plan<'a> {
     }
 
     /// The input section that a piece is.
-    pub(crate) fn source(&self, piece: &Piece) -> Result<Source<'_, 'a>, Error> {
-        let object = &self.objects[piece.input as usize];
-        Ok(Source {
-            object,
-            section: piece.section,
-            bytes: object.bytes(piece.section)?,
-            targets: &self.targets[piece.input as usize],
-            names: self.names.get(piece.input as usize).map_or(&[], |names| &names[..]),
-            merged: &self.merged,
-            offset: piece.offset,
-            linker: self.linker,
-        })
+    fn source(&self, piece: &Piece) -> Result<Source<'_, 'a>, Error> {
+        self.sections.source(piece, &self.names)
     }
 
     /// The parts of the kept relocations of one debug section.
@@ -133,9 +123,9 @@ impl<'a> Plan<'a> {
         index: u32,
         base: u64,
     ) -> Result<(), Error> {
-        let size = Fields::of(self.objects[0].elf.header()).relocation() as u64;
+        let size = Fields::of(self.sections.objects[0].elf.header()).relocation() as u64;
         let mut at = base;
-        for piece in &self.layout.debug[index as usize].pieces {
+        for piece in &self.sections.layout.debug[index as usize].pieces {
             let source = self.source(piece)?;
             for chunk in source.chunks()? {
                 if chunk.relocations.is_empty() {
@@ -172,9 +162,9 @@ impl<'a> Plan<'a> {
         base: u64,
         whole: &[InputSection],
     ) -> Result<(), Error> {
-        let debug = &self.layout.debug[index as usize];
+        let debug = &self.sections.layout.debug[index as usize];
         if let Some(group) = debug.group {
-            if let Merged::Strings(strings) = &self.merged[group as usize] {
+            if let Merged::Strings(strings) = &self.sections.merged[group as usize] {
                 copy(parts, base, strings.text());
             }
             return Ok(());
@@ -198,7 +188,7 @@ impl<'a> Plan<'a> {
     pub(crate) fn input_section(&self, part: &Part<'_, 'a>) -> Option<InputSection> {
         let Work::Chunk(source, _) = &part.work else { return None };
         let same = |object: &std::sync::Arc<_>| std::ptr::eq(&**object, source.object);
-        let input = self.objects.iter().position(same)?;
+        let input = self.sections.objects.iter().position(same)?;
         Some((input as u32, source.section))
     }
 }

@@ -13,20 +13,15 @@ use crate::frame::Frame;
 use crate::layout::{DebugSection, Layout, Piece};
 use crate::linker::Linker;
 use crate::map::LinkMap;
-use crate::merge::{self, Merged};
 use crate::object::{Input, Object};
 use crate::prepare::Prepared;
-use crate::targets::{self, Target};
+use crate::sections::DebugSections;
 
 /// An image with debug info, ready to be written.
 #[derive(Debug)]
 pub struct Plan<'a> {
-    pub(crate) linker: Linker,
     pub(crate) image: &'a [u8],
-    pub(crate) objects: Vec<Arc<Object<'a>>>,
-    pub(crate) layout: Layout<'a>,
-    pub(crate) merged: Vec<Merged<'a>>,
-    pub(crate) targets: Vec<Vec<Target>>,
+    pub(crate) sections: DebugSections<'a>,
     /// By input, if relocations are kept.
     pub(crate) names: Vec<Vec<Named>>,
     pub(crate) frame: Frame,
@@ -63,29 +58,28 @@ impl<'a> Plan<'a> {
         if dialect.build_id == BuildId::None && build_id::locate(&elf)?.is_some() {
             return Err(Error::disagree("an image with a build ID that no flag asked for"));
         }
-        if [map.linker, prepared.linker] != [dialect.linker; 2] {
+        if map.linker != dialect.linker {
             return Err(Error::disagree("a link map of another linker"));
         }
-        let objects = prepared.objects_with(later)?;
-        if let Some(other) = objects.iter().find(|object| !object.is_for(elf.header())) {
-            return Err(Error::disagree(format!("{} is for another machine", other.name)));
-        }
-        let mut layout = Layout::new(&objects, map)?;
-        let merged = merge::merge_all(&mut layout, prepared, &objects, &elf, map.linker)?;
         let symbols = elf.symbols()?;
-        let targets = targets::resolve(&objects, &layout, &merged, &symbols, map.linker);
+        let sections = DebugSections::new(prepared, later, &elf, &symbols, map)?;
+        let DebugSections { objects, layout, targets, .. } = &sections;
         let counts: Vec<u64> =
-            layout.debug.iter().map(|debug| relocations(&objects, debug)).collect();
-        let frame = Frame::new(&elf, map, &objects, &layout, &counts)?;
+            layout.debug.iter().map(|debug| relocations(objects, debug)).collect();
+        let frame = Frame::new(&elf, map, objects, layout, &counts)?;
         let mut names = Vec::new();
         if frame.keeps {
-            check_kept(&objects, &layout, map.linker)?;
-            let sections = frame.section_symbols(&elf, map, &layout.debug);
+            check_kept(objects, layout, map.linker)?;
+            let symbols_of = frame.section_symbols(&elf, map, &layout.debug);
             let new = &frame.renumbering;
-            names = emit::names(&objects, &layout, &targets, &symbols, new, &sections);
+            names = emit::names(objects, layout, targets, &symbols, new, &symbols_of);
         }
-        let linker = map.linker;
-        Ok(Plan { linker, image, objects, layout, merged, targets, names, frame })
+        Ok(Plan { image, sections, names, frame })
+    }
+
+    /// The debug sections by themselves.
+    pub fn sections(&self) -> &DebugSections<'a> {
+        &self.sections
     }
 
     /// Size of the output in bytes.

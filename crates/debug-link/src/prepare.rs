@@ -11,6 +11,7 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use image::Elf;
 use image::consts::{SHF_MERGE, SHF_STRINGS};
 use rayon::prelude::*;
 
@@ -21,6 +22,7 @@ use crate::linker::Linker;
 use crate::map::LinkMap;
 use crate::object::{Input, Object, is_debug};
 use crate::plan::Plan;
+use crate::sections::DebugSections;
 use crate::strings::Strings;
 
 /// The first inputs of a link, ready for any number of plans.
@@ -72,6 +74,20 @@ impl<'a> Prepared<'a> {
         dialect: &Dialect,
     ) -> Result<Plan<'a>, Error> {
         Plan::with(self, later, image, map, dialect)
+    }
+
+    /// Links the debug sections only, of the same inputs, for the addresses of `image`; what the file
+    /// would look like is not asked.
+    ///
+    /// # Errors
+    /// Anything that cannot be followed exactly; see [`Error`].
+    pub fn sections(
+        &self,
+        later: &[Input<'a>],
+        image: &Elf<'_>,
+        map: &LinkMap<'a>,
+    ) -> Result<DebugSections<'a>, Error> {
+        DebugSections::new(self, later, image, &image.symbols()?, map)
     }
 
     /// These inputs, decoded, and those that follow them.

@@ -278,7 +278,7 @@ fn parts_of_debug_sections() {
             let elf = image::Elf::parse(&whole).expect("an image");
             for name in [".debug_info", ".debug_ranges", ".debug_aranges", ".debug_str"] {
                 let expected = elf.bytes(elf.section(name).expect(name).1).expect(name);
-                let contents = plan.contents(name).expect(name);
+                let contents = plan.sections().contents(name).expect(name);
                 assert_eq!(contents.all().expect(name), expected, "{name}");
                 let mut bytes = vec![0xaa; expected.len() + 1];
                 assert!(contents.read(0..bytes.len(), &mut bytes, None).is_err(), "{name}");
@@ -290,7 +290,7 @@ fn parts_of_debug_sections() {
                     }
                 }
             }
-            assert!(plan.contents(".debug_loc").is_none());
+            assert!(plan.sections().contents(".debug_loc").is_none());
         });
     }
 }
@@ -313,7 +313,7 @@ fn relocations_in_any_order() {
         small.assert_same(&[]);
         // Part by part they are refused, by one part or another.
         small.with_plan(|plan| {
-            let contents = plan.contents(".debug_info").expect("it has debug info");
+            let contents = plan.sections().contents(".debug_info").expect("it has debug info");
             let read = |start: usize, end: usize| {
                 contents.read(start..end, &mut vec![0; end - start], None)
             };

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::OnceLock;
 
-use debug_link::{Contents, Dialect, Input, LinkMap, Plan};
+use debug_link::{Contents, DebugSections, Dialect, Input, LinkMap};
 use dwarf_btf::{DebugSource, Unreadable};
 use image::Elf;
 
@@ -52,9 +52,9 @@ impl Stage<'_> {
         let map = LinkMap::parse(dialect.linker, &map, &script)?;
         let path = self.path(image);
         let kernel = files::map(&path)?;
-        let plan = shared.prepared()?.plan(&made, &kernel, &map, dialect)?;
-        let source = Unwritten::new(&plan, shared.pages());
         let elf = Elf::parse(&kernel).map_err(|error| Error::file(&path, error))?;
+        let sections = shared.prepared()?.sections(&made, &elf, &map)?;
+        let source = Unwritten::new(&sections, shared.pages());
         let encoded = dwarf_btf::encode_from(&elf, &source, self.encoder_options());
         match (encoded, source.fault.get()) {
             (Ok(encoded), _) => Ok(encoded.btf),
@@ -87,7 +87,7 @@ impl Stage<'_> {
 
 /// Debug sections that are made when they are asked for.
 struct Unwritten<'p, 'a> {
-    plan: &'p Plan<'a>,
+    sections: &'p DebugSections<'a>,
     info: Option<Contents<'p, 'a>>,
     pages: Pages<'p>,
     /// The first rule that could not be followed.
@@ -95,8 +95,9 @@ struct Unwritten<'p, 'a> {
 }
 
 impl<'p, 'a> Unwritten<'p, 'a> {
-    fn new(plan: &'p Plan<'a>, pages: Pages<'p>) -> Self {
-        Unwritten { plan, info: plan.contents(".debug_info"), pages, fault: OnceLock::new() }
+    fn new(sections: &'p DebugSections<'a>, pages: Pages<'p>) -> Self {
+        let info = sections.contents(".debug_info");
+        Unwritten { sections, info, pages, fault: OnceLock::new() }
     }
 
     fn noted<T>(&self, result: std::result::Result<T, debug_link::Error>) -> Noted<T> {
@@ -123,7 +124,7 @@ impl DebugSource for Unwritten<'_, '_> {
     }
 
     fn section(&self, name: &str) -> Noted<Cow<'_, [u8]>> {
-        match self.plan.contents(name) {
+        match self.sections.contents(name) {
             Some(section) => {
                 let bytes = self.noted(section.all());
                 // Merged strings have been gathered from all over the inputs.

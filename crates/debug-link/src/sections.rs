@@ -1,0 +1,78 @@
+//! The debug sections of an image by themselves: what they are made of, and what that refers to.
+
+use std::sync::Arc;
+
+use image::{Elf, Symbol};
+
+use crate::contents::Contents;
+use crate::emit::Named;
+use crate::error::Error;
+use crate::layout::{Layout, Piece};
+use crate::linker::Linker;
+use crate::map::LinkMap;
+use crate::merge::{self, Merged};
+use crate::object::{Input, Object};
+use crate::prepare::Prepared;
+use crate::relocate::Source;
+use crate::targets::{self, Target};
+
+/// The debug sections that the linker would have put into an image.
+#[derive(Debug)]
+pub struct DebugSections<'a> {
+    pub(crate) linker: Linker,
+    pub(crate) objects: Vec<Arc<Object<'a>>>,
+    pub(crate) layout: Layout<'a>,
+    pub(crate) merged: Vec<Merged<'a>>,
+    pub(crate) targets: Vec<Vec<Target>>,
+}
+
+impl<'a> DebugSections<'a> {
+    /// Links the debug sections of inputs of which the first are `prepared` for the addresses of `image`,
+    /// which has these symbols.
+    pub(crate) fn new(
+        prepared: &Prepared<'a>,
+        later: &[Input<'a>],
+        image: &Elf<'_>,
+        symbols: &[Symbol<'_>],
+        map: &LinkMap<'a>,
+    ) -> Result<Self, Error> {
+        let linker = map.linker;
+        if linker != prepared.linker {
+            return Err(Error::disagree("a link map of another linker"));
+        }
+        let objects = prepared.objects_with(later)?;
+        if let Some(other) = objects.iter().find(|object| !object.is_for(image.header())) {
+            return Err(Error::disagree(format!("{} is for another machine", other.name)));
+        }
+        let mut layout = Layout::new(&objects, map)?;
+        let merged = merge::merge_all(&mut layout, prepared, &objects, image, linker)?;
+        let targets = targets::resolve(&objects, &layout, &merged, symbols, linker);
+        Ok(DebugSections { linker, objects, layout, merged, targets })
+    }
+
+    /// The section of that name; `None` if there is none.
+    pub fn contents(&self, name: &str) -> Option<Contents<'_, 'a>> {
+        let debug = self.layout.debug.iter().find(|debug| debug.name == name.as_bytes())?;
+        Some(Contents { sections: self, debug })
+    }
+
+    /// The input section that a piece is, with the names of the symbols of all inputs where
+    /// relocations are kept.
+    pub(crate) fn source<'p>(
+        &'p self,
+        piece: &Piece,
+        names: &'p [Vec<Named>],
+    ) -> Result<Source<'p, 'a>, Error> {
+        let object = &self.objects[piece.input as usize];
+        Ok(Source {
+            object,
+            section: piece.section,
+            bytes: object.bytes(piece.section)?,
+            targets: &self.targets[piece.input as usize],
+            names: names.get(piece.input as usize).map_or(&[], |names| &names[..]),
+            merged: &self.merged,
+            offset: piece.offset,
+            linker: self.linker,
+        })
+    }
+}
