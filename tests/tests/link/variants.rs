@@ -10,14 +10,14 @@ use peer_tests::link::{Linked, Recorded, assert_same_bytes, scratch};
 use serde_json::Value;
 
 /// A linker as Debian names it; it is lld whatever the rest of the machine uses.
-const LLD: &str = "ld.lld-19";
+pub const LLD: &str = "ld.lld-19";
 
 /// The two lines that the kernel's script prints when System.map and kallsyms disagree.
 const INCONSISTENT: &str =
     "Inconsistent kallsyms data\nTry \"make KALLSYMS_EXTRA_PASS=1\" as a workaround\n";
 
 /// Kbuild asks the linker whether it knows this flag; lld does not, so a build with lld has none.
-fn without_the_flag_of_gnu_ld(record: &mut Value) {
+pub fn without_the_flag_of_gnu_ld(record: &mut Value) {
     let flags = record["call"]["ldflags"].as_str().unwrap();
     record["call"]["ldflags"] = flags.replace("--no-warn-rwx-segments", "").into();
 }

@@ -8,6 +8,8 @@ use std::fs;
 use peer_tests::link::{Linked, PrivateTrees, Recorded, assert_same_bytes, scratch};
 use serde_json::Value;
 
+use crate::variants::{LLD, without_the_flag_of_gnu_ld};
+
 /// What a tree remembers of its last link.
 const SIZES: &str = ".vmlinker.sizes";
 
@@ -22,21 +24,31 @@ fn links(steps: &str) -> usize {
 struct Predicted {
     kernel: Recorded,
     script: Linked,
+    /// The words for either way to link.
+    words: &'static [&'static str],
     dir: tempfile::TempDir,
 }
 
 impl Predicted {
     fn new(name: &str, change: impl FnOnce(&mut Value)) -> Self {
+        Predicted::linked_by(&[], name, change)
+    }
+
+    fn linked_by(
+        words: &'static [&'static str],
+        name: &str,
+        change: impl FnOnce(&mut Value),
+    ) -> Self {
         let dir = scratch();
         let kernel = Recorded::of(name).altered(&dir.path().join("build"), change);
-        let script = kernel.relink(&dir.path().join("script"), &["--script"]);
-        Predicted { kernel, script, dir }
+        let script = kernel.relink(&dir.path().join("script"), &[words, &["--script"]].concat());
+        Predicted { kernel, script, words, dir }
     }
 
     /// Links by the lean schedule with these words: so many links, not one with debug information, the same bytes.
     fn link(&self, words: &[&str], expected: usize, what: &str) {
         let ours = self.dir.path().join("ours");
-        let output = self.kernel.try_relink(&ours, &[&LEAN[..], words].concat());
+        let output = self.kernel.try_relink(&ours, &[&LEAN[..], self.words, words].concat());
         let (out, err) = (output.stdout, output.stderr);
         let (out, err) = (String::from_utf8_lossy(&out), String::from_utf8_lossy(&err));
         assert!(output.status.success(), "{what}: {err}");
@@ -100,6 +112,13 @@ fn kernel_7_3_with_kept_relocations_links_once() {
     });
     tree.link(&["--remember"], 2, &format!("{name}, cold"));
     tree.link(&[], 1, &format!("{name}, warm"));
+}
+
+#[test]
+fn ld_lld_links_6_12_once() {
+    let tree = Predicted::linked_by(&["--ld", LLD], "6.12-tiny", without_the_flag_of_gnu_ld);
+    tree.link(&["--remember"], 2, "ld.lld, cold");
+    tree.link(&[], 1, "ld.lld, warm");
 }
 
 #[test]

@@ -41,9 +41,11 @@ fn assert_links(tree: &Tree, expected: &[&str], made: &[u8]) {
     assert!(kernel(tree) == made, "other bytes");
 }
 
-/// The kernel that the tree's own schedule makes.
+/// The kernel that the kernel's own schedule makes.
 fn merged(tree: &Tree) -> Vec<u8> {
-    run(&mut tree.link()).succeeds();
+    let mut link = tree.link();
+    let result = run(link.env("VMLINKER_FLAGS", "--schedule merged"));
+    assert!(result.succeeds().out.contains("  LD      vmlinux\n"), "{}", result.out);
     kernel(tree)
 }
 
