@@ -9,6 +9,7 @@
 //! links that run at once leave one of their predictions, and a killed one leaves the old. Nothing larger than
 //! [`LIMIT`] is believed, for it would be written to the disk.
 
+use std::fs::{self, Metadata};
 use std::path::Path;
 
 use image::Elf;
@@ -26,6 +27,9 @@ const FORMAT: u32 = 1;
 
 /// What no kernel's tables or types come near, in bytes.
 const LIMIT: u64 = 1 << 28;
+
+/// No file of ours is as long as this, in bytes.
+const LONGEST: u64 = 4096;
 
 /// The sizes of what is linked into a kernel.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -68,7 +72,11 @@ impl Sizes {
 
     /// What is remembered of the object tree `dir`, where its link makes `output`.
     pub fn load(dir: &Path, output: &str) -> Option<Self> {
-        let text = files::read(&dir.join(SIZES)).ok()?;
+        let path = dir.join(SIZES);
+        // Nothing that would be waited for, or fill the memory.
+        let ours = |meta: &Metadata| meta.is_file() && meta.len() < LONGEST;
+        fs::metadata(&path).ok().filter(ours)?;
+        let text = files::read(&path).ok()?;
         let known: Remembered = serde_json::from_slice(&text).ok()?;
         let ours = known.format == FORMAT && known.vmlinker == env!("CARGO_PKG_VERSION");
         let kallsyms = known.kallsyms.map(|Kallsyms { symbols, names, tokens }| kallsyms::Sizes {
@@ -124,8 +132,6 @@ impl Sizes {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     const KNOWN: Sizes = Sizes {
@@ -171,8 +177,10 @@ mod tests {
             let known = Sizes::load(dir.path(), "vmlinux");
             assert!(known.is_none_or(|known| known.btf.is_none()), "{new}");
         }
-        fs::write(&file, [0xff; 4096]).unwrap();
-        assert_eq!(Sizes::load(dir.path(), "vmlinux"), None);
+        for foreign in [vec![0xff; 1000], format!("{json}{}", " ".repeat(5000)).into_bytes()] {
+            fs::write(&file, foreign).unwrap();
+            assert_eq!(Sizes::load(dir.path(), "vmlinux"), None);
+        }
     }
 
     #[test]
