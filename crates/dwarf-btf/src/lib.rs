@@ -1,7 +1,8 @@
 //! DWARF to deduplicated BTF, byte for byte what pahole makes of a kernel.
 //!
 //! The way from an image to a blob:
-//! 1. `sections`: the debug sections, unpacked or relocated where they have to be.
+//! 1. `sections`: the debug sections, unpacked or relocated where they have to be; or those of a
+//!    [`DebugSource`], which gives `.debug_info` some units at a time (`source`).
 //! 2. `unit` and `abbrev`: unit headers, and abbreviations compiled to read and skip programs.
 //! 3. `walk`: one pass over a unit's entries, keeping types, functions and variables.
 //! 4. `resolve` and `funcs`: references become numbers; a `cu::Cu` is what pahole would have
