@@ -25,7 +25,7 @@ use crate::object::Object;
 use crate::script;
 
 /// A symbol that a debug section has in the finished file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NewSymbol {
     /// The symbol of the image before which it is put, by its index.
     pub(crate) before: u32,
@@ -33,7 +33,7 @@ pub(crate) struct NewSymbol {
     pub(crate) section: u32,
 }
 
-/// The new symbols by GNU ld's rule, ascending.
+/// The new symbols by GNU ld's rule, in their order.
 pub(crate) fn gnu(
     image: &Elf<'_>,
     tables: Tables,
@@ -75,7 +75,7 @@ struct Group {
     end: u32,
 }
 
-/// The new symbols by ld.lld's rule, ascending.
+/// The new symbols by ld.lld's rule, in their order.
 pub(crate) fn lld(
     image: &Elf<'_>,
     map: &LinkMap<'_>,
@@ -112,10 +112,11 @@ pub(crate) fn lld(
             first_of_moving.extend(turns.chain(theirs.map(|(lead, _)| lead.turn)).min());
         }
     }
-    if !first_of_moving.is_sorted() || new.len() != debug.len() {
+    // Two that are put before the same symbol stand in the order of their files.
+    let in_order = new.is_sorted_by_key(|new| new.before) && first_of_moving.is_sorted();
+    if !in_order || new.len() != debug.len() {
         return Err(Error::unsupported("symbols of debug sections that move those of other files"));
     }
-    new.sort_unstable();
     Ok(new)
 }
 

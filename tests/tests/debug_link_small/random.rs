@@ -9,6 +9,8 @@ use super::{BOTH, SCRIPT, Small};
 
 /// Images for each linker.
 const IMAGES: u64 = 40;
+/// One in which the symbols of two files' sections are put before the same symbol.
+const BEFORE_ONE: u64 = 225;
 
 /// Numbers that are the same every time.
 struct Random(u64);
@@ -120,7 +122,7 @@ fn images_of_random_objects() {
         .replace("*(.rodata.*)", "*(.rodata.*) *(.init.rodata.*)");
     for linker in BOTH {
         let mut kept = 0;
-        for seed in 0..IMAGES {
+        for seed in (0..IMAGES).chain([BEFORE_ONE]) {
             let mut random = Random(seed);
             let count = 1 + random.below(5);
             let objects: Vec<String> =
