@@ -27,7 +27,8 @@ fn same_with_lld(name: &str) {
     let kernel = Recorded::of(name).altered(&dir.path().join("build"), without_the_flag_of_gnu_ld);
     let script = kernel.relink(&dir.path().join("script"), &["--ld", LLD, "--script"]);
     lean_is_the_same(&kernel, &script, &["--ld", LLD], name);
-    let ours = kernel.relink(&dir.path().join("ours"), &["--ld", LLD]);
+    let merged = ["--schedule", "merged", "--ld", LLD];
+    let ours = kernel.relink(&dir.path().join("ours"), &merged);
     ours.assert_same(&script, &format!("{name}, linked by {LLD}"));
     // It was lld indeed: it signs what it links.
     let bytes = fs::read(&ours.vmlinux).unwrap();
