@@ -18,7 +18,7 @@ use crate::process;
 use crate::progress::{Live, headline, say};
 
 /// What `scripts/Makefile.btf` of 6.12 asks of a pahole from 1.26 on.
-const FEATURES: &str = "--btf_features=encode_force,var,float,enum64,decl_tag,type_tag,\
+pub const FEATURES: &str = "--btf_features=encode_force,var,float,enum64,decl_tag,type_tag,\
                         optimized_func,consistent_func,decl_tag_kfuncs";
 
 /// What 6.1 and 6.12 ask of pahole 1.24.
