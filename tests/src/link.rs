@@ -6,7 +6,7 @@
 //! then finds nothing to rebuild but what it links.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
@@ -121,6 +121,21 @@ impl Recorded {
         let lines: String = others.map(|line| format!("{line}\n")).collect();
         fs::write(include.join("config/auto.conf"), format!("{lines}{name}{value}\n"))
             .expect("the view is writable");
+    }
+
+    /// Puts a shell script in the place of a program of the tree; only for a tree made by [`Recorded::altered`].
+    ///
+    /// # Panics
+    /// If the view cannot be changed.
+    pub fn exchange_tool(&self, dir: &str, program: &str, script: &str) {
+        let place = self.dir.join(dir);
+        let original = fs::read_link(&place).expect("the view's directories are links");
+        fs::remove_file(&place).expect("the view is writable");
+        farm(&original, &place, &[program]);
+        let program = place.join(program);
+        fs::write(&program, script).expect("the view is writable");
+        let all = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(&program, all).expect("a test's own file can be made a program");
     }
 
     /// Links again into `output`, with these further words.

@@ -143,6 +143,7 @@ impl Features {
             sort_tables: config.has("BUILDTIME_TABLE_SORT"),
             empty_kallsyms: self.empty_kallsyms,
             btf_line_names_image: self.btf == BtfRecipe::Detached,
+            verify: false,
             output: output.filter(|_| self.names_output).unwrap_or("vmlinux").to_string(),
         }
     }

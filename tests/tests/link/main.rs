@@ -5,6 +5,7 @@
 //! - `make`: vmlinker installed in a kernel tree and called by Kbuild.
 //! - `git`: an installed vmlinker in a git tree leaves the kernel's release as it is.
 //! - `plan`: the plan that is printed is the link that runs.
+//! - `verify`: `--verify` passes what is right and finds what is not.
 //! - `warm`: the lean schedule with the sizes of the link before, right and wrong.
 
 mod engines;
@@ -12,4 +13,5 @@ mod git;
 mod make;
 mod plan;
 mod variants;
+mod verify;
 mod warm;

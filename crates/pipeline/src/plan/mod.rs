@@ -59,6 +59,8 @@ pub struct Needs {
     pub empty_kallsyms: bool,
     /// Whether Kbuild's line for BTF names the temporary kernel (7.0 and later) and not the object.
     pub btf_line_names_image: bool,
+    /// Whether the finished kernel is to be looked at once more.
+    pub verify: bool,
     /// Name of the kernel that the stage makes: `vmlinux`, or `vmlinux.unstripped` from 6.17 on.
     pub output: String,
 }
@@ -74,6 +76,7 @@ impl Needs {
             sort_tables: config.has("BUILDTIME_TABLE_SORT"),
             empty_kallsyms: true,
             btf_line_names_image: false,
+            verify: false,
             output: "vmlinux".to_string(),
         }
     }
@@ -417,7 +420,8 @@ impl Builder<'_> {
 
     fn finish(&mut self, output: &str, last_map: Option<String>) {
         let image = output.to_string();
-        if let (true, Some(btf_image)) = (self.needs.btf_ids, self.typed.take()) {
+        let typed = self.typed.take();
+        if let (true, Some(btf_image)) = (self.needs.btf_ids, typed.clone()) {
             let action = Action::Btfids { image: image.clone(), btf_image };
             let why = "the ids of the types that the kernel refers to";
             self.push(action, self.engines.of(Part::Btfids), why);
@@ -428,11 +432,18 @@ impl Builder<'_> {
         self.push(action, self.engines.of(Part::Sysmap), why);
         if self.needs.sort_tables {
             let why = "tables that the kernel would else sort while it boots";
+            let image = image.clone();
             self.push(Action::Sorttable { image }, self.engines.of(Part::Sorttable), why);
         }
         if let Some(last) = last_map {
             let why = "kallsyms was made of this very symbol list, or it is wrong";
             self.push(Action::Compare { map, last }, Engine::Native, why);
+        }
+        if self.needs.verify {
+            let why =
+                "--verify: all that was filled in is made once more, out of the finished kernel";
+            let action = Action::Verify { image, btf_image: typed };
+            self.push(action, Engine::Native, why);
         }
     }
 }

@@ -142,6 +142,13 @@ pub enum Action {
         /// The last symbol list.
         last: String,
     },
+    /// Makes everything that was filled into the finished kernel once more and compares.
+    Verify {
+        /// The kernel.
+        image: String,
+        /// The temporary kernel that the types were made of: what is in its `.BTF_ids` has not been resolved.
+        btf_image: Option<String>,
+    },
 }
 
 impl Step {
@@ -158,6 +165,7 @@ impl Step {
             Action::Btfids { .. } => "BTFIDS",
             Action::Sorttable { .. } => "SORTTAB",
             Action::Compare { .. } => "CMP",
+            Action::Verify { .. } => "VERIFY",
         }
     }
 
@@ -171,7 +179,8 @@ impl Step {
             Action::Ld { image, .. }
             | Action::Debug { image, .. }
             | Action::Btfids { image, .. }
-            | Action::Sorttable { image } => image,
+            | Action::Sorttable { image }
+            | Action::Verify { image, .. } => image,
             Action::Nm { map, .. } | Action::Compare { map, .. } => map,
         }
     }
@@ -204,6 +213,11 @@ impl Step {
             Action::Btf { image, .. } | Action::Nm { image, .. } => vec![image],
             Action::Btfids { image, btf_image } => vec![image, btf_image],
             Action::Sorttable { image } => vec![image],
+            Action::Verify { image, btf_image } => [Some(image), btf_image.as_ref()]
+                .into_iter()
+                .flatten()
+                .map(String::as_str)
+                .collect(),
             Action::Compare { map, last } => vec![map, last],
         }
     }

@@ -14,6 +14,7 @@ mod kernel;
 mod link;
 mod native;
 mod types;
+mod verify;
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -51,6 +52,8 @@ pub struct Options {
     pub cold: bool,
     /// Remember the sizes in the tree for its next link; with `cold`, forget the old ones first.
     pub remember: bool,
+    /// Make everything that was filled in once more, out of the finished kernel, and compare.
+    pub verify: bool,
 }
 
 /// One final link: what it works on, and how far it is.
@@ -76,6 +79,7 @@ impl<'a> Stage<'a> {
         options: Options,
     ) -> Self {
         let needs = tree.features.needs(&tree.config, call.output.as_deref());
+        let needs = Needs { verify: options.verify, ..needs };
         let known = || Sizes::load(&tree.dir, &needs.output);
         let sizes = if options.cold { None } else { known() };
         let timeline = Timeline::default();
@@ -206,6 +210,9 @@ impl<'a> Stage<'a> {
             (Action::Sorttable { image }, Native) => self.native_sort(self.working_name(image)),
             (Action::Sorttable { image }, Kernel) => self.kernel_sort(self.working_name(image)),
             (Action::Compare { map, last }, _) => self.compare(map, last),
+            (Action::Verify { image, btf_image }, _) => {
+                self.verify(self.working_name(image), btf_image.as_deref())
+            }
         };
         result.map_err(|error| with_kernels_words(&step.action, error))
     }

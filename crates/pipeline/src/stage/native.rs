@@ -55,7 +55,7 @@ impl Stage<'_> {
     }
 
     /// How the tree's tables are made.
-    fn kallsyms_form(&self) -> (&kallsyms::Dialect, kallsyms::Options) {
+    pub(super) fn kallsyms_form(&self) -> (&kallsyms::Dialect, kallsyms::Options) {
         let dialect = self.toolbox.kallsyms.as_ref().expect("native kallsyms has its dialect");
         let flags = self.tree.features.kallsyms_flags(&self.tree.config);
         let options = kallsyms::Options {
@@ -69,7 +69,7 @@ impl Stage<'_> {
     }
 
     /// llvm-nm differs from GNU nm in small ways, and a tree built with LLVM=1 uses it.
-    fn nm_flavor(&self) -> sysmap::Flavor {
+    pub(super) fn nm_flavor(&self) -> sysmap::Flavor {
         match self.call.var("NM").contains("llvm-nm") {
             true => sysmap::Flavor::Llvm,
             false => sysmap::Flavor::Gnu,
@@ -102,6 +102,15 @@ impl Stage<'_> {
     /// Sorts the tables that the kernel looks up by binary search.
     pub(super) fn native_sort(&self, image: &str) -> Result<()> {
         self.show_native(&["sorttable", image]);
+        let sorted = self.sorted(image)?;
+        if let Some(complaint) = &sorted.complaint {
+            say::remark(format_args!("{complaint}: {image}"));
+        }
+        files::patch(&self.path(image), &sorted.patches)
+    }
+
+    /// What sorting changes in `image`.
+    pub(super) fn sorted(&self, image: &str) -> Result<sorttable::Sorted> {
         let dialect = self.toolbox.sorttable.expect("native sorttable has the tree's dialect");
         let config = &self.tree.config;
         let bounds = match dialect.mcount_bounds {
@@ -111,7 +120,7 @@ impl Stage<'_> {
                 Some(sorttable::bounds_from_system_map(&map))
             }
         };
-        let sorted = self.with_elf(image, |elf| {
+        self.with_elf(image, |elf| {
             let options = sorttable::Options {
                 dialect,
                 orc: config.has("UNWINDER_ORC"),
@@ -120,11 +129,7 @@ impl Stage<'_> {
                 mcount_bounds: bounds.clone(),
             };
             Ok(sorttable::sort(elf, &options)?)
-        })?;
-        if let Some(complaint) = &sorted.complaint {
-            say::remark(format_args!("{complaint}: {image}"));
-        }
-        files::patch(&self.path(image), &sorted.patches)
+        })
     }
 
     /// The functions that `sorttable -s` gets, where the tree gives it any.
@@ -143,7 +148,7 @@ impl Stage<'_> {
     }
 
     /// Maps `image` and lets `work` look at it, with the threads that make grants.
-    fn with_elf<T: Send>(
+    pub(super) fn with_elf<T: Send>(
         &self,
         image: &str,
         work: impl FnOnce(&Elf<'_>) -> Fault<T> + Send,

@@ -38,8 +38,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     toolbox.tell_fallbacks();
     Record::new(&call).save()?;
     let schedule = toolbox.schedule(&tree, Some(&call), flags.schedule);
-    let (schedule, cold) = (Some(schedule), flags.cold);
-    let options = Options { schedule, keep_timestamp: false, cold, remember: true };
+    let (schedule, cold, verify) = (Some(schedule), flags.cold, flags.verify);
+    let options = Options { schedule, keep_timestamp: false, cold, remember: true, verify };
     Stage::new(&call, &tree, &toolbox, &jobs, options).run()?;
     Ok(ExitCode::SUCCESS)
 }

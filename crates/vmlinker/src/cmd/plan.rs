@@ -48,6 +48,7 @@ fn of_tree(args: &Args, tree: &Tree, extra: bool) -> anyhow::Result<Plan> {
     let mut toolbox = Toolbox::new(tree, call.as_ref(), &args.flags.engines())?;
     toolbox.tell_fallbacks();
     let needs = tree.features.needs(&tree.config, tree.features.default_output());
+    let needs = Needs { verify: args.flags.verify, ..needs };
     let schedule = toolbox.schedule(tree, call.as_ref(), args.flags.schedule);
     let known = Sizes::load(&tree.dir, &needs.output).filter(|_| !args.flags.cold && !extra);
     let start = Sizes::start(known.as_ref(), &needs);
@@ -57,6 +58,7 @@ fn of_tree(args: &Args, tree: &Tree, extra: bool) -> anyhow::Result<Plan> {
 fn of_config(args: &Args, extra: bool) -> Plan {
     let names = args.config.iter().flatten().map(String::as_str);
     let needs = Needs::of_config(&Config::from_names(names));
+    let needs = Needs { verify: args.flags.verify, ..needs };
     let request = args.flags.engines();
     let engines = Part::ALL.into_iter().fold(Engines::all(Engine::Native), |engines, part| {
         match request.of(part) {

@@ -23,7 +23,7 @@ pub struct Args {
     #[arg(long, requires = "output")]
     remember: bool,
     /// Run the tree's own link-vmlinux.sh, for comparison.
-    #[arg(long, conflicts_with_all = ["schedule", "engine", "cold", "remember"])]
+    #[arg(long, conflicts_with_all = ["schedule", "engine", "cold", "remember", "verify"])]
     script: bool,
     /// Link with this program instead of the recorded linker, for example ld.lld; vmlinker and, with
     /// --script, the tree's own script alike. For ARCH=um, which links through the C compiler, it
@@ -56,6 +56,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         keep_timestamp: !args.timestamp,
         cold: args.flags.cold,
         remember: args.remember || args.output.is_none(),
+        verify: args.flags.verify,
     };
     let (build, output, ld) = (args.build.clone(), args.output.clone(), args.ld.clone());
     let relink = Relink { build, output, linker, options, ld };

@@ -20,6 +20,10 @@ pub struct StageFlags {
     /// old sizes first, and remembers its own.
     #[arg(long)]
     pub cold: bool,
+    /// Make kallsyms, BTF, its ids and the sorted tables once more, out of the finished kernel, and compare. If one is
+    /// not what the kernel holds, there is no kernel.
+    #[arg(long)]
+    pub verify: bool,
 }
 
 /// The variable that carries the flags where Kbuild makes the call.
