@@ -127,7 +127,7 @@ fn assert_comes_out(name: &str, kernel: &Kernel) {
     assert_contents(&plan, &read(&path("whole")), name);
     // Part by part, as a file is written: padding stays what it was.
     let made = Mutex::new(vec![0; plan.len() as usize]);
-    let making = Making { build_id: true, release: None };
+    let making = Making { build_id: true, release: None, zeros: false };
     plan.make(&making, |at, part| {
         made.lock().expect("no part panics")[at as usize..][..part.len()].copy_from_slice(part);
         Ok::<(), Error>(())

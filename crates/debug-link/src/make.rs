@@ -1,6 +1,8 @@
 //! The making of the image that a [`Plan`] describes.
 
 use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use image::Elf;
 
@@ -8,7 +10,7 @@ use crate::build_id::{self, Covered, Hash, Note};
 use crate::error::Error;
 use crate::fields::Fields;
 use crate::frame::Origin;
-use crate::in_order::in_order;
+use crate::in_order::{Consumer, in_order};
 use crate::linker::Linker;
 use crate::part::{InputSection, Part, Parts};
 use crate::plan::Plan;
@@ -25,6 +27,8 @@ pub struct Making<'m> {
     /// Called for what has been read, so that a caller that has mapped the inputs can give the pages
     /// back. Relocations that are kept are read a second time, and so may be the ends of any slice.
     pub release: Option<&'m Release<'m>>,
+    /// Pass zeros on too: what is written over holds other bytes.
+    pub zeros: bool,
 }
 
 impl std::fmt::Debug for Making<'_> {
@@ -44,6 +48,48 @@ enum Item<'p, 'a> {
     Zeros(u64),
 }
 
+impl Item<'_, '_> {
+    /// Where a part of the output stands in it.
+    fn range(&self) -> Option<Range<u64>> {
+        match self {
+            Item::Part { part, .. } => Some(part.at..part.at + part.len),
+            Item::Covered(_) | Item::Zeros(_) => None,
+        }
+    }
+}
+
+/// Where parts go that have been made.
+struct Output<'o, 'p, 'a, S> {
+    items: &'o [Item<'p, 'a>],
+    sink: &'o S,
+    /// Of what the build ID covers.
+    hash: Mutex<Hash>,
+}
+
+impl<E, S> Consumer<Halt<E>> for Output<'_, '_, '_, S>
+where
+    S: Fn(u64, &[u8]) -> Result<(), E>,
+{
+    fn pass(&self, index: usize, buffer: &[u8]) -> Result<(), Halt<E>> {
+        match &self.items[index] {
+            Item::Part { part, .. } => {
+                (self.sink)(part.at, part.contents(buffer)).map_err(Halt::Failed)
+            }
+            Item::Covered(_) | Item::Zeros(_) => Ok(()),
+        }
+    }
+
+    fn consume(&self, index: usize, buffer: &[u8]) {
+        let mut hash = self.hash.lock().unwrap_or_else(PoisonError::into_inner);
+        match &self.items[index] {
+            Item::Part { part, covered: true } => hash.update(part.contents(buffer)),
+            Item::Part { covered: false, .. } => {}
+            Item::Covered(bytes) => hash.update(bytes),
+            Item::Zeros(count) => hash.zeros(*count),
+        }
+    }
+}
+
 /// Why parts were not made to the end.
 enum Halt<E> {
     /// The relocations of a section are not in order.
@@ -55,9 +101,9 @@ impl<'a> Plan<'a> {
     /// Makes the image part by part, with as many threads as the current pool of rayon has.
     ///
     /// `sink` gets the offset of each part in the file, in bytes, and the part, which is at most
-    /// some 100 KiB to a few MiB and still in the processor's cache. It is called from several
-    /// threads at a time, for parts in no fixed order that do not overlap. What it does not get, a
-    /// few bytes of padding, is zero: let it fill a new file of [`Plan::len`] bytes. Writing parts
+    /// some 100 KiB to a few MiB and still in the processor's cache. It is called from all
+    /// threads, from one at a time, for parts in no fixed order that do not overlap. What it does not get without
+    /// [`Making::zeros`], a few bytes of padding, is zero: let it fill a new file of [`Plan::len`] bytes. Writing parts
     /// so costs the kernel far less than the pages of a map. Some may come twice, if relocations of
     /// an input are out of order; the later one is right.
     ///
@@ -102,34 +148,49 @@ impl<'a> Plan<'a> {
         E: From<Error> + Send,
     {
         let items = self.items(note, whole).map_err(|error| Halt::Failed(error.into()))?;
-        let mut hash = Hash::new(self.sections.linker);
+        if how.zeros {
+            self.pass_zeros(&items, sink).map_err(Halt::Failed)?;
+        }
         let make = |index: usize, buffer: &mut Vec<u8>| match &items[index] {
-            Item::Part { part, .. } => self.make_part(how, part, buffer, sink),
+            Item::Part { part, .. } => self.make_part(how, part, buffer),
             Item::Covered(_) | Item::Zeros(_) => Ok(()),
         };
-        let cover = |index: usize, buffer: &[u8]| match &items[index] {
-            Item::Part { part, covered: true } => {
-                // The buffer of a part that has not to be made may be shorter.
-                hash.update(part.bytes().unwrap_or_else(|| &buffer[..part.len as usize]));
-            }
-            Item::Part { covered: false, .. } => {}
-            Item::Covered(bytes) => hash.update(bytes),
-            Item::Zeros(count) => hash.zeros(*count),
-        };
-        in_order(items.len(), make, cover)?;
-        Ok(hash.finish())
+        let hash = Mutex::new(Hash::new(self.sections.linker));
+        let output = Output { items: &items, sink, hash };
+        in_order(items.len(), make, &output)?;
+        Ok(output.hash.into_inner().unwrap_or_else(PoisonError::into_inner).finish())
     }
 
-    /// Makes a part in `buffer`, which may be longer, and passes it on.
+    /// Passes on what stands between parts.
+    fn pass_zeros<E>(
+        &self,
+        items: &[Item<'_, 'a>],
+        sink: &impl Fn(u64, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        const ZEROS: [u8; 4096] = [0; 4096];
+        let mut parts: Vec<Range<u64>> = items.iter().filter_map(Item::range).collect();
+        parts.sort_unstable_by_key(|part| part.start);
+        let mut at = 0;
+        for part in parts.into_iter().chain(std::iter::once(self.len()..self.len())) {
+            while at < part.start {
+                let len = (part.start - at).min(ZEROS.len() as u64);
+                sink(at, &ZEROS[..len as usize])?;
+                at += len;
+            }
+            at = at.max(part.end);
+        }
+        Ok(())
+    }
+
+    /// Makes a part in `buffer`, which may be longer.
     fn make_part<E: From<Error>>(
         &self,
         how: &Making<'_>,
         part: &Part<'_, 'a>,
         buffer: &mut Vec<u8>,
-        sink: &impl Fn(u64, &[u8]) -> Result<(), E>,
     ) -> Result<(), Halt<E>> {
-        if let Some(bytes) = part.bytes() {
-            return sink(part.at, bytes).map_err(Halt::Failed);
+        if part.bytes().is_some() {
+            return Ok(());
         }
         let len = part.len as usize;
         if buffer.len() < len {
@@ -142,7 +203,6 @@ impl<'a> Plan<'a> {
                 Halt::Failed(Error::disagree("relocations outside of their section").into())
             }
         })?;
-        sink(part.at, &buffer[..len]).map_err(Halt::Failed)?;
         if let Some(release) = how.release {
             part.sources().into_iter().filter(|bytes| !bytes.is_empty()).for_each(release);
         }

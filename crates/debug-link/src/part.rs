@@ -222,6 +222,14 @@ impl<'p> Part<'p, '_> {
         }
     }
 
+    /// The part, which was made in `buffer` if it had to be.
+    pub(crate) fn contents<'b>(&self, buffer: &'b [u8]) -> &'b [u8]
+    where
+        'p: 'b,
+    {
+        self.bytes().unwrap_or_else(|| &buffer[..self.len as usize])
+    }
+
     /// The bytes of inputs that were read for it; they are read again for other parts only if they
     /// are relocations, which are applied and kept.
     pub(crate) fn sources(&self) -> [&'p [u8]; 2] {

@@ -19,7 +19,7 @@ pub fn clean(dir: &Path, srctree: &Path) -> Result<()> {
     let script = original_script(srctree);
     let features = Features::detect(&files::read_text(&script)?);
     let mut patterns = features.map_err(|error| Error::file(&script, error))?.clean;
-    patterns.extend([RECORD, SIZES, stage::UNFINISHED].map(str::to_string));
+    patterns.extend([RECORD, SIZES, stage::UNFINISHED, stage::OLD].map(str::to_string));
     let entries = fs::read_dir(dir).map_err(|error| Error::file(dir, error.kind()))?;
     for entry in entries.flatten() {
         let name = entry.file_name();

@@ -23,10 +23,10 @@ const MACRO: &str = "
 .endm
 ";
 
-/// The image that is planned, with its build ID.
+/// The image that is planned, with its build ID, written over something else.
 fn made(plan: &Plan<'_>) -> Result<Vec<u8>, Error> {
-    let made = Mutex::new(vec![0; plan.len() as usize]);
-    let making = Making { build_id: true, release: None };
+    let made = Mutex::new(vec![0x5a; plan.len() as usize]);
+    let making = Making { build_id: true, release: None, zeros: true };
     plan.make(&making, |at, part| {
         let mut made = made.lock().expect("no part panics");
         made[at as usize..][..part.len()].copy_from_slice(part);

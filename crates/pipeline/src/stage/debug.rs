@@ -15,7 +15,7 @@ use crate::files;
 use crate::plan::Filled;
 use crate::say;
 
-use super::inputs::{Object, Pages, Shared};
+use super::inputs::{Object, Shared};
 use super::{Stage, link};
 
 /// What the step works on; names are relative to the object tree.
@@ -88,7 +88,7 @@ impl Stage<'_> {
         let whole = self.path(&format!("{}.whole", step.stripped));
         // The ID of a kernel that is only looked at is of no use to anybody.
         let signed = step.name == self.needs.output && dialect.build_id == BuildId::Sha1;
-        let written = write_whole(&plan, &whole, signed, &shared.pages());
+        let written = write_whole(&plan, &whole, signed, shared);
         let placed = written.and_then(|()| Ok(files::rename(&whole, &self.path(step.image))?));
         if placed.is_err() {
             files::remove(&whole)?;
@@ -119,15 +119,24 @@ fn write_whole(
     plan: &debug_link::Plan<'_>,
     path: &Path,
     signed: bool,
-    pages: &Pages<'_>,
+    shared: &Shared<'_>,
 ) -> std::result::Result<(), Fault> {
     let failed = |error: std::io::Error| Fault::Edge(Error::file(path, files::reason(&error)));
+    let (file, zeros) = match shared.old() {
+        Some(old) => (old.become_new(path, plan.len()), true),
+        None => (new_file(path, plan.len()), false),
+    };
+    let (file, pages) = (file.map_err(failed)?, shared.pages());
+    let release = |read: &[u8]| pages.forget(read);
+    let making = Making { build_id: signed, release: Some(&release), zeros };
+    plan.make(&making, |at, part| file.write_all_at(part, at).map_err(failed))
+}
+
+/// An empty file of that length.
+fn new_file(path: &Path, len: u64) -> std::io::Result<File> {
     let mut options = File::options();
     // An image can be run, as far as the linker knows.
-    options.write(true).create(true).truncate(true).mode(0o777);
-    let file = options.open(path).map_err(failed)?;
-    file.set_len(plan.len()).map_err(failed)?;
-    let release = |read: &[u8]| pages.forget(read);
-    let making = Making { build_id: signed, release: Some(&release) };
-    plan.make(&making, |at, part| file.write_all_at(part, at).map_err(failed))
+    let file = options.write(true).create(true).truncate(true).mode(0o777).open(path)?;
+    file.set_len(len)?;
+    Ok(file)
 }

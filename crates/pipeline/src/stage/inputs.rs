@@ -3,10 +3,9 @@
 //! What debug information is made of does not depend on any link, so it is made ready while the linker works on the
 //! first one, by the threads that are to spare. Whoever needs it first waits for that, or does it.
 
-use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::Scope;
 
 use debug_link::{Input, Linker, Prepared};
@@ -17,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::jobs::Jobs;
 
+use super::old::OldKernel;
 use super::{Stage, link};
 
 /// An input of the link: the name that the linker's map has for it, and its bytes.
@@ -87,11 +87,18 @@ pub(super) struct Shared<'o> {
     objects: &'o [Object],
     linker: Linker,
     prepared: OnceLock<std::result::Result<Prepared<'o>, debug_link::Error>>,
+    /// The kernel of the link before, until its file is used.
+    old: Mutex<Option<OldKernel>>,
 }
 
 impl<'o> Shared<'o> {
-    pub(super) fn new(objects: &'o [Object], linker: Linker) -> Self {
-        Shared { objects, linker, prepared: OnceLock::new() }
+    pub(super) fn new(objects: &'o [Object], linker: Linker, old: Option<OldKernel>) -> Self {
+        Shared { objects, linker, prepared: OnceLock::new(), old: Mutex::new(old) }
+    }
+
+    /// The kernel of the link before, if its file is still to be had.
+    pub(super) fn old(&self) -> Option<OldKernel> {
+        self.old.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// The maps of the objects.
@@ -113,17 +120,15 @@ impl<'o> Shared<'o> {
         self.prepared.get_or_init(prepare).as_ref().map_err(Clone::clone)
     }
 
-    /// Begins in the background, if there are threads to spare; `old` is closed there too.
+    /// Begins in the background, if there are threads to spare.
     pub(super) fn begin<'scope>(
         &'scope self,
         scope: &'scope Scope<'scope, '_>,
         jobs: &'scope Jobs,
-        old: Option<File>,
     ) {
         scope.spawn(|| {
             // Whatever goes wrong is met again by the step that needs it.
             let _ = jobs.run_beside(|| self.prepared().is_ok());
-            drop(old);
         });
     }
 }

@@ -13,10 +13,10 @@ mod inputs;
 mod kernel;
 mod link;
 mod native;
+mod old;
 mod types;
 mod verify;
 
-use std::fs::File;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
@@ -37,6 +37,9 @@ use crate::toolbox::Toolbox;
 use crate::tree::Tree;
 
 use inputs::Shared;
+use old::OldKernel;
+
+pub use old::OLD;
 
 /// Name of the kernel until it is finished.
 pub const UNFINISHED: &str = ".tmp_vmlinux.unfinished";
@@ -106,10 +109,12 @@ impl<'a> Stage<'a> {
         // From here on there is no vmlinux until a whole one can take the name.
         let last_link = format!("LD {}", self.needs.output);
         let output = self.path(&self.needs.output);
-        // The last one to close a removed file waits for the system to take it apart: that is done in the background.
         let lean = self.schedule() == Schedule::Lean;
-        let old = if lean { File::open(&output).ok() } else { None };
-        files::remove(&output).map_err(|error| error.in_step(&last_link))?;
+        let old = match lean {
+            true => OldKernel::take(&output, self.path(OLD)),
+            false => files::remove(&output).map(|()| None),
+        };
+        let old = old.map_err(|error| error.in_step(&last_link))?;
         self.version_timestamp()?;
         self.update_tracepoints()?;
         self.check_inputs().map_err(|error| error.in_step(&last_link))?;
@@ -120,10 +125,11 @@ impl<'a> Stage<'a> {
 
         let objects = if lean { self.own_objects() } else { Ok(Vec::new()) };
         let objects = objects.map_err(|error| error.in_step(&last_link))?;
-        let (shared, jobs) = (inputs::Shared::new(&objects, self.followed_linker()), self.jobs);
+        let (shared, jobs) =
+            (inputs::Shared::new(&objects, self.followed_linker(), old), self.jobs);
         let plan = std::thread::scope(|scope| {
             if lean {
-                shared.begin(scope, jobs, old);
+                shared.begin(scope, jobs);
             }
             self.follow(&shared)
         })?;
