@@ -6,10 +6,11 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use peer_tests::boot::{self, BootReport};
+use pipeline::timeline::Link;
 
 use crate::kernel::{self, Kernel};
 use crate::progress::{headline, say};
-use crate::timeline::{self, Step};
+use crate::timeline;
 use crate::{process, record, setup, workspace};
 
 /// What the demonstration works on.
@@ -27,7 +28,7 @@ pub struct Args {
 struct Linked {
     vmlinux: PathBuf,
     system_map: PathBuf,
-    steps: Vec<Step>,
+    timeline: Link,
 }
 
 /// Runs the demonstration.
@@ -57,7 +58,7 @@ pub fn run(args: &Args) -> Result<()> {
     compare(&script.vmlinux, &ours.vmlinux)?;
     compare(&script.system_map, &ours.system_map)?;
     headline("the two timelines (wall time of each step, seconds)");
-    print!("{}", timeline::side_by_side(&script.steps, &ours.steps));
+    print!("{}", timeline::side_by_side(&script.timeline, &ours.timeline));
 
     headline("vmlinker's kernel boots in QEMU");
     let report = boot::boot(&ours.vmlinux)?;
@@ -73,8 +74,8 @@ fn relink(vmlinker: &Path, kernel: &Kernel, output: &Path, how: &[&str]) -> Resu
     command.arg("--output").arg(output).arg("--timings").arg(&timings);
     say(&format!("$ {}", process::shown(&command)));
     process::run(&mut command)?;
-    let steps = timeline::read(&timings)?;
-    Ok(Linked { vmlinux: output.to_owned(), system_map: beside(".System.map"), steps })
+    let timeline = timeline::read(&timings)?;
+    Ok(Linked { vmlinux: output.to_owned(), system_map: beside(".System.map"), timeline })
 }
 
 /// Shows what `cmp` says.

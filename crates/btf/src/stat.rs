@@ -37,7 +37,7 @@ pub struct Stat {
 /// Counts a blob; `largest` is how many of the largest types are wanted.
 pub fn stat(btf: &Btf<'_>, largest: usize) -> Stat {
     let mut kinds: BTreeMap<u8, (Kind, KindStat)> = BTreeMap::new();
-    let mut sizes: Vec<(TypeId, u64)> = Vec::with_capacity(btf.len());
+    let mut sizes: Vec<(TypeId, u64)> = Vec::new();
     for (id, ty) in btf.types() {
         let bytes = ty.record_len() as u64;
         let (_, stat) = kinds.entry(ty.kind.number()).or_insert((ty.kind, KindStat::default()));
@@ -45,7 +45,9 @@ pub fn stat(btf: &Btf<'_>, largest: usize) -> Stat {
         stat.bytes += bytes;
         let has_entries = ty.kind.layout().is_some_and(|layout| layout.elem_size > 0);
         stat.entries += if has_entries { ty.vlen.into() } else { 0 };
-        sizes.push((id, bytes));
+        if largest > 0 {
+            sizes.push((id, bytes));
+        }
     }
     sizes.sort_by_key(|&(id, bytes)| (std::cmp::Reverse(bytes), id));
     sizes.truncate(largest);

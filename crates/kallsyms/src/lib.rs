@@ -56,5 +56,5 @@ pub use error::{Error, Warning};
 pub use machine::supports;
 pub use map::parse_map;
 pub use select::warnings;
-pub use sizes::Sizes;
+pub use sizes::{Sizes, table_sizes};
 pub use tables::{Options, Symbol, Tables};

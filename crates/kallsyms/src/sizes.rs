@@ -92,6 +92,39 @@ impl Sizes {
     }
 }
 
+/// The tables in an object that [`Tables::to_object`] or an assembler wrote, in the order of their places: name, and size
+/// in bytes with the padding up to the next one.
+///
+/// # Errors
+/// No object; a table without a section.
+pub fn table_sizes(object: &[u8]) -> Result<Vec<(String, u64)>, Error> {
+    let elf = Elf::parse(object)?;
+    let symbols = elf.symbols()?;
+    let tables = symbols.iter().filter_map(|symbol| {
+        let name = str::from_utf8(symbol.name).ok()?;
+        match symbol.place {
+            Place::Section(index) => {
+                name.starts_with("kallsyms_").then_some((index, symbol.value, name))
+            }
+            _ => None,
+        }
+    });
+    let mut tables: Vec<_> = tables.collect();
+    tables.sort_unstable();
+    let mut sizes = Vec::with_capacity(tables.len());
+    for (at, &(index, start, name)) in tables.iter().enumerate() {
+        let end = match tables.get(at + 1) {
+            Some(&(same, next, _)) if same == index => Some(next),
+            _ => elf.sections().get(index as usize).map(|section| section.size),
+        };
+        let cause = "its end is not behind its start";
+        let bad = Error::Table { table: "kallsyms", offset: start, cause };
+        let size = end.and_then(|end| end.checked_sub(start)).ok_or(bad)?;
+        sizes.push((name.to_owned(), size));
+    }
+    Ok(sizes)
+}
+
 /// The 32-bit number at a symbol of an object.
 fn number(elf: &Elf<'_>, table: &'static str, symbol: &ElfSymbol<'_>) -> Result<u32, Error> {
     let bad = Error::Table { table, offset: symbol.value, cause: "there is no number" };
@@ -147,6 +180,7 @@ mod tests {
                 for header in &headers {
                     let real = tables.to_object(header).unwrap();
                     let sizes = Sizes::of_object(&real).unwrap();
+                    check_tables(&real, sizes);
                     assert_eq!(sizes.symbols, 701);
                     let empty = sizes.to_object(&dialect, &options, header).unwrap();
                     assert_eq!(empty.len(), real.len());
@@ -155,6 +189,17 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Tables lie one behind the other, and those that [`Sizes`] knows are as large as it says, but for padding.
+    fn check_tables(object: &[u8], sizes: Sizes) {
+        let tables = table_sizes(object).unwrap();
+        let size = |name| tables.iter().find(|table| table.0 == name).unwrap().1;
+        assert!((0..8).contains(&(size("kallsyms_names") - u64::from(sizes.names))), "{tables:?}");
+        assert_eq!(size("kallsyms_token_index"), 512);
+        let elf = Elf::parse(object).unwrap();
+        let data: u64 = elf.sections().iter().map(|section| section.size).sum();
+        assert!(tables.iter().map(|table| table.1).sum::<u64>() < data, "{tables:?}");
     }
 
     #[test]
@@ -172,6 +217,7 @@ mod tests {
     #[test]
     fn another_object_has_no_sizes() {
         assert!(Sizes::of_object(b"no object").is_err());
+        assert!(table_sizes(b"no object").is_err());
         let header = header(Class::Elf64, Endianness::Little, EM_X86_64.0);
         let sizes = Sizes { symbols: 0, names: 0, tokens: 256 };
         let object = sizes.to_object(&like_6_12(), &Options::default(), &header).unwrap();

@@ -8,6 +8,7 @@ use crate::features::Features;
 use crate::install::original_script;
 use crate::record::RECORD;
 use crate::sizes::SIZES;
+use crate::timeline::TIMELINE;
 use crate::{files, stage};
 
 /// Removes from the object tree `dir` what the `cleanup` of the kernel's own script in `srctree`
@@ -19,7 +20,7 @@ pub fn clean(dir: &Path, srctree: &Path) -> Result<()> {
     let script = original_script(srctree);
     let features = Features::detect(&files::read_text(&script)?);
     let mut patterns = features.map_err(|error| Error::file(&script, error))?.clean;
-    patterns.extend([RECORD, SIZES, stage::UNFINISHED, stage::OLD].map(str::to_string));
+    patterns.extend([RECORD, SIZES, TIMELINE, stage::UNFINISHED, stage::OLD].map(str::to_string));
     let entries = fs::read_dir(dir).map_err(|error| Error::file(dir, error.kind()))?;
     for entry in entries.flatten() {
         let name = entry.file_name();
@@ -49,7 +50,7 @@ mod tests {
         let script = "if is_enabled CONFIG_X; then\nobjs=vmlinux.o\nfi\nvmlinux_link .tmp_vmlinux1\n\
                       cleanup()\n{\n\trm -f .btf.*\n\trm -f vmlinux\n}\n";
         fs::write(dir.path().join("scripts/link-vmlinux.sh"), script).unwrap();
-        for name in [".btf.vmlinux.bin.o", "vmlinux", "vmlinux.o", RECORD, SIZES] {
+        for name in [".btf.vmlinux.bin.o", "vmlinux", "vmlinux.o", RECORD, SIZES, TIMELINE] {
             fs::write(dir.path().join(name), "").unwrap();
         }
         clean(dir.path(), dir.path()).unwrap();

@@ -8,6 +8,7 @@ use std::num::NonZero;
 
 use jobserver::{Acquired, Client};
 
+use crate::cost::{self, Cost};
 use crate::error::{Error, Result};
 
 /// The threads that may be used.
@@ -57,6 +58,13 @@ impl Jobs {
         }
     }
 
+    /// The most threads that there can be.
+    pub fn most(&self) -> usize {
+        match self {
+            Jobs::Fixed(most) | Jobs::Shared(_, most) => *most,
+        }
+    }
+
     fn acquire(&self) -> (usize, Vec<Acquired>) {
         let (client, most) = match self {
             Jobs::Fixed(threads) => return (*threads, Vec::new()),
@@ -77,7 +85,11 @@ fn in_pool<T: Send>(
 ) -> Result<T> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|e| Error::new(format!("cannot start {threads} threads: {e}")))?;
-    Ok(pool.install(work))
+    let result = pool.install(work);
+    // The threads are as old as the pool, so their clocks tell what it has cost.
+    let cpu = pool.broadcast(|_| cost::of_this_thread()).into_iter().sum();
+    cost::add(Cost { cpu, threads, ..Cost::default() });
+    Ok(result)
 }
 
 /// `make -j` without a number: as many jobs as there are, and no jobserver.

@@ -3,7 +3,7 @@
 //! What: everything that `scripts/link-vmlinux.sh` does. The tree's own scripts tell what the stage
 //! looks like in this kernel ([`features`]); a [`plan`] says which steps that takes and who does each;
 //! a [`Stage`] runs them. A [`Record`] of the call lets [`Relink`] run the same link again without
-//! make. [`install`] puts vmlinker into a kernel tree and takes it out again.
+//! make; its [`timeline`] tells where the time went. [`install`] puts vmlinker into a kernel tree and takes it out again.
 //!
 //! Why one crate: this is the only one that touches files, environment and processes. All that it
 //! computes is computed by the cores (`sysmap`, `kallsyms`, `btf`, `btf-ids`, `sorttable`), which take
@@ -18,6 +18,7 @@
 mod call;
 mod clean;
 mod config;
+mod cost;
 mod error;
 pub mod features;
 mod files;
@@ -31,7 +32,7 @@ pub mod say;
 mod shadow;
 mod sizes;
 mod stage;
-mod timeline;
+pub mod timeline;
 mod toolbox;
 mod tree;
 
@@ -46,6 +47,6 @@ pub use record::{RECORD, Record};
 pub use relink::{Linker, Relink};
 pub use sizes::Sizes;
 pub use stage::{Options, Stage};
-pub use timeline::Timing;
+pub use timeline::Timeline;
 pub use toolbox::Toolbox;
 pub use tree::Tree;

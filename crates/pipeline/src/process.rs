@@ -4,6 +4,8 @@
 //! whole group: an interrupted link leaves nothing running, and neither does a child that fails.
 //! Should vmlinker itself be killed, the kernel ends its direct children (`PR_SET_PDEATHSIG`).
 //!
+//! What a child has cost is noted when it has ended ([`cost`]).
+//!
 //! The unsafe code here is what runs between fork and exec.
 
 use std::fs::File;
@@ -20,7 +22,9 @@ use rustix::process::{
 };
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use wait4::Wait4;
 
+use crate::cost::{self, Cost};
 use crate::error::{Error, Result};
 
 /// Process groups of the children that run now.
@@ -156,7 +160,7 @@ impl Running {
         }
         // Off the list before its id is free for another process.
         self.forget();
-        let status = self.child.wait();
+        let status = self.wait();
         check_interrupt()?;
         let status = status.map_err(|e| Error::new(format!("{}: {e}", self.program)))?;
         succeeded(&self.program, status)
@@ -169,6 +173,20 @@ impl Running {
                 Ok(status) => return status.and_then(|s| s.exit_status()) == Some(0),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(_) => return false,
+            }
+        }
+    }
+
+    /// Takes the child's status, and notes what it has cost with all that it has waited for.
+    fn wait(&mut self) -> io::Result<ExitStatus> {
+        loop {
+            match self.child.wait4() {
+                Ok(used) => {
+                    cost::add(Cost::of_child(&used.rusage));
+                    return Ok(used.status);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
         }
     }
@@ -262,6 +280,17 @@ mod tests {
         let error = run(&mut sh("kill -9 $$")).unwrap_err();
         assert_eq!(error.to_string(), "sh was killed by SIGKILL");
         assert_eq!(error.status, 1);
+    }
+
+    #[test]
+    fn a_child_is_paid_by_the_thread_that_waited_for_it() {
+        let busy = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done";
+        let (result, spent) = cost::of(|| run(&mut sh(&format!("sh -c '{busy}'; true"))));
+        result.unwrap();
+        assert!(spent.cpu > std::time::Duration::from_millis(1), "{spent:?}");
+        assert!(spent.child_memory > 100_000, "{spent:?}");
+        let ((), idle) = cost::of(|| ());
+        assert_eq!(idle.child_memory, 0);
     }
 
     #[test]

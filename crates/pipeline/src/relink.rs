@@ -2,7 +2,6 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use crate::call::Call;
 use crate::error::{Error, Result};
@@ -11,10 +10,10 @@ use crate::plan::EngineRequest;
 use crate::record::Record;
 use crate::shadow::Shadow;
 use crate::stage::{Options, Stage};
-use crate::timeline::{Timeline, Timing};
+use crate::timeline::{Link, Step, Timeline};
 use crate::toolbox::Toolbox;
 use crate::tree::Tree;
-use crate::{files, process, say};
+use crate::{files, process, record, say};
 
 /// Who links.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,27 +41,30 @@ pub struct Relink {
 }
 
 impl Relink {
-    /// Runs the link; gives the steps with their times.
+    /// Runs the link; gives its timeline.
     ///
     /// # Errors
     /// No record, or whatever the link fails with. An existing output stays as it was then.
-    pub fn run(&self, jobs: &Jobs) -> Result<Vec<Timing>> {
+    pub fn run(&self, jobs: &Jobs) -> Result<Link> {
+        let timeline = Timeline::start();
         let mut record = Record::load(&self.build)?;
         if let Some(ld) = &self.ld {
             record.call.ld.clone_from(ld);
+            let version = record::version(ld).unwrap_or_else(|| ld.clone());
+            record.tools.insert("LD".to_string(), version);
         }
         let tree = Tree::open(&record.call.dir, &record.call.srctree())?;
         if !self.options.keep_timestamp {
             renew_timestamp(&record.call)?;
         }
         let Some(output) = &self.output else {
-            return self.link(&record.call, &tree, jobs);
+            return self.link(&record, &tree, jobs, timeline);
         };
         let shadow = Shadow::new(&record.call.dir, output)?;
-        let call = record.call.moved_to(shadow.dir());
-        let result = self.link(&call, &tree, jobs).and_then(|timings| {
-            take_results(&call, &tree, output)?;
-            Ok(timings)
+        record.call = record.call.moved_to(shadow.dir());
+        let result = self.link(&record, &tree, jobs, timeline).and_then(|link| {
+            take_results(&record.call, &tree, output)?;
+            Ok(link)
         });
         match result {
             Err(error) if error.keep_files => {
@@ -73,16 +75,24 @@ impl Relink {
         }
     }
 
-    fn link(&self, call: &Call, tree: &Tree, jobs: &Jobs) -> Result<Vec<Timing>> {
+    fn link(&self, record: &Record, tree: &Tree, jobs: &Jobs, timeline: Timeline) -> Result<Link> {
+        let call = &record.call;
         match &self.linker {
-            Linker::Script => run_script(call, tree),
+            Linker::Script => {
+                run_script(call, tree, &timeline)?;
+                let tool = |name: &str| record.tools.get(name).cloned();
+                let (linker, pahole) = (tool("LD"), tool("PAHOLE"));
+                let (schedule, memory) = ("script".to_string(), None);
+                Ok(Link { linker, pahole, schedule, memory, threads: 1, ..timeline.finish() })
+            }
             Linker::Vmlinker(request) => {
                 let mut toolbox = Toolbox::new(tree, Some(call), request)?;
                 toolbox.tell_fallbacks();
                 let schedule = toolbox.schedule(tree, Some(call), self.options.schedule);
                 let schedule = Some(schedule);
                 let options = Options { schedule, keep_timestamp: true, ..self.options };
-                Stage::new(call, tree, &toolbox, jobs, options).run()
+                let stage = Stage::new(call, tree, &toolbox, jobs, options);
+                stage.timed_from(timeline, record.tools.clone()).run()
             }
         }
     }
@@ -96,18 +106,17 @@ fn renew_timestamp(call: &Call) -> Result<()> {
 }
 
 /// Runs the kernel's own script. It begins a step with a line, so the lines tell the times.
-fn run_script(call: &Call, tree: &Tree) -> Result<Vec<Timing>> {
+fn run_script(call: &Call, tree: &Tree, timeline: &Timeline) -> Result<()> {
     let shell = call.tool("CONFIG_SHELL")?.0;
     let mut command = process::command(shell, &call.dir);
     command.arg(&tree.script).args([&call.ld, &call.ldflags, &call.ldflags_vmlinux]);
     command.args(&call.output).envs(&call.env);
     // The script's only use of make is to renew the time stamp, which has been seen to.
     command.env("MAKE", "true");
-    let mut timeline = Timeline::default();
-    let mut step: Option<(String, String, Instant)> = None;
-    let mut end_step = |step: &mut Option<(String, String, Instant)>| {
-        if let Some((verb, output, start)) = step.take() {
-            timeline.push(&verb, &output, "script", start);
+    let mut step: Option<Step> = None;
+    let end_step = |step: &mut Option<Step>| {
+        if let Some(step) = step.take() {
+            timeline.push(Step { end_us: timeline.now(), ..step });
         }
     };
     let mut told = Ok(());
@@ -119,14 +128,16 @@ fn run_script(call: &Call, tree: &Tree) -> Result<Vec<Timing>> {
             if let (true, Some(verb), Some(output)) =
                 (line.starts_with("  "), words.next(), words.next())
             {
+                let waited_for = step.iter().map(Step::name).collect();
                 end_step(&mut step);
-                step = Some((verb.to_string(), output.to_string(), Instant::now()));
+                let (verb, output) = (verb.to_string(), output.to_string());
+                let (engine, start_us) = ("script".to_string(), timeline.now());
+                step = Some(Step { verb, output, engine, start_us, waited_for, ..Step::default() });
             }
         }
     });
     end_step(&mut step);
-    result.and(told).map_err(|error| error.in_step("link-vmlinux.sh"))?;
-    Ok(timeline.into_steps())
+    result.and(told).map_err(|error| error.in_step("link-vmlinux.sh"))
 }
 
 /// Moves what the link made out of the shadow.

@@ -5,8 +5,10 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::Scope;
+use std::time::Instant;
 
 use debug_link::{Input, Linker, Prepared};
 use image::Member;
@@ -15,9 +17,13 @@ use memmap2::Mmap;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::jobs::Jobs;
+use crate::timeline::Timeline;
 
 use super::old::OldKernel;
 use super::{Stage, link};
+
+/// The preparation of the objects, as the timeline names it.
+pub(super) const PREPARATION: (&str, &str) = ("PREP", "vmlinux.o");
 
 /// An input of the link: the name that the linker's map has for it, and its bytes.
 #[derive(Debug)]
@@ -89,11 +95,14 @@ pub(super) struct Shared<'o> {
     prepared: OnceLock<std::result::Result<Prepared<'o>, debug_link::Error>>,
     /// The kernel of the link before, until its file is used.
     old: Mutex<Option<OldKernel>>,
+    /// How long somebody has waited for what is prepared, in microseconds.
+    waited: AtomicU64,
 }
 
 impl<'o> Shared<'o> {
     pub(super) fn new(objects: &'o [Object], linker: Linker, old: Option<OldKernel>) -> Self {
-        Shared { objects, linker, prepared: OnceLock::new(), old: Mutex::new(old) }
+        let (prepared, old, waited) = (OnceLock::new(), Mutex::new(old), AtomicU64::new(0));
+        Shared { objects, linker, prepared, old, waited }
     }
 
     /// The kernel of the link before, if its file is still to be had.
@@ -111,24 +120,50 @@ impl<'o> Shared<'o> {
     /// # Errors
     /// A rule that is not followed, each time it is asked for.
     pub(super) fn prepared(&self) -> std::result::Result<&Prepared<'o>, debug_link::Error> {
+        let (asked, mut done_here) = (Instant::now(), false);
         let prepare = || {
+            done_here = true;
             let inputs: Vec<Input<'o>> = self.objects.iter().map(Object::input).collect();
             let prepared = Prepared::new(&inputs, self.linker);
             self.pages().forget_all();
             prepared
         };
-        self.prepared.get_or_init(prepare).as_ref().map_err(Clone::clone)
+        let prepared = self.prepared.get_or_init(prepare).as_ref().map_err(Clone::clone);
+        if !done_here {
+            let waited = u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX);
+            self.waited.fetch_add(waited, Ordering::Relaxed);
+        }
+        prepared
     }
 
-    /// Begins in the background, if there are threads to spare.
+    /// How long somebody has waited for the preparation since this was last asked, in microseconds.
+    pub(super) fn take_waited(&self) -> u64 {
+        self.waited.swap(0, Ordering::Relaxed)
+    }
+
+    /// The size of all objects, in bytes.
+    pub(super) fn size(&self) -> u64 {
+        self.objects.iter().map(|object| object.input().data.len() as u64).sum()
+    }
+
+    /// Begins in the background, if there are threads to spare. `after` is the step that has just ended.
     pub(super) fn begin<'scope>(
         &'scope self,
         scope: &'scope Scope<'scope, '_>,
         jobs: &'scope Jobs,
+        timeline: Arc<Timeline>,
+        after: Option<String>,
     ) {
-        scope.spawn(|| {
+        scope.spawn(move || {
+            let (verb, output) = PREPARATION;
             // Whatever goes wrong is met again by the step that needs it.
-            let _ = jobs.run_beside(|| self.prepared().is_ok());
+            let work = || jobs.run_beside(|| self.prepared().is_ok());
+            let (done, mut step) = timeline.measure(verb, output, "native", work);
+            if let Ok(Some(_)) = done {
+                step.waited_for.extend(after);
+                step.read = Some(self.size());
+                timeline.push(step);
+            }
         });
     }
 }

@@ -14,12 +14,14 @@ mod kernel;
 mod link;
 mod native;
 mod old;
+mod timed;
 mod types;
 mod verify;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Instant;
+use std::sync::Arc;
 
 use image::Elf;
 
@@ -32,7 +34,7 @@ use crate::plan::{Action, Engine, Needs, Part, Schedule, Step};
 use crate::process;
 use crate::say;
 use crate::sizes::Sizes;
-use crate::timeline::{Timeline, Timing};
+use crate::timeline::{Link, Timeline};
 use crate::toolbox::Toolbox;
 use crate::tree::Tree;
 
@@ -69,7 +71,13 @@ pub struct Stage<'a> {
     needs: Needs,
     /// The sizes that the last link of this tree ended with.
     sizes: Option<Sizes>,
-    timeline: Timeline,
+    timeline: Arc<Timeline>,
+    /// The step that ended last.
+    last_step: Option<String>,
+    /// Size of the objects that all links take, in bytes, where it is known.
+    objects: Option<u64>,
+    /// The versions of the tools, by their variables.
+    tools: BTreeMap<String, String>,
 }
 
 impl<'a> Stage<'a> {
@@ -85,16 +93,27 @@ impl<'a> Stage<'a> {
         let needs = Needs { verify: options.verify, ..needs };
         let known = || Sizes::load(&tree.dir, &needs.output);
         let sizes = if options.cold { None } else { known() };
-        let timeline = Timeline::default();
-        Stage { call, tree, toolbox, jobs, options, needs, sizes, timeline }
+        Stage {
+            call,
+            tree,
+            toolbox,
+            jobs,
+            options,
+            needs,
+            sizes,
+            timeline: Arc::new(Timeline::start()),
+            last_step: None,
+            objects: None,
+            tools: BTreeMap::new(),
+        }
     }
 
-    /// Links the kernel.
+    /// Links the kernel; its timeline is recorded in the tree if sizes are remembered there.
     ///
     /// # Errors
     /// The first step that fails; no `vmlinux` is left then, and none of the temporary files is
     /// removed that tell why.
-    pub fn run(mut self) -> Result<Vec<Timing>> {
+    pub fn run(mut self) -> Result<Link> {
         let result = self.run_steps();
         if result.as_ref().is_err_and(|error| !error.keep_files) {
             // Nothing that could be taken for a result; its absence is all that matters here.
@@ -102,41 +121,47 @@ impl<'a> Stage<'a> {
                 let _ = files::remove(&self.path(unfinished));
             }
         }
-        result.map(|()| self.timeline.into_steps())
+        result
     }
 
-    fn run_steps(&mut self) -> Result<()> {
+    fn run_steps(&mut self) -> Result<Link> {
         // From here on there is no vmlinux until a whole one can take the name.
         let last_link = format!("LD {}", self.needs.output);
         let output = self.path(&self.needs.output);
         let lean = self.schedule() == Schedule::Lean;
-        let old = match lean {
-            true => OldKernel::take(&output, self.path(OLD)),
+        let old = self.timed("RM", &self.needs.output.clone(), |stage| match lean {
+            true => OldKernel::take(&output, stage.path(OLD)),
             false => files::remove(&output).map(|()| None),
-        };
+        });
         let old = old.map_err(|error| error.in_step(&last_link))?;
         self.version_timestamp()?;
         self.update_tracepoints()?;
-        self.check_inputs().map_err(|error| error.in_step(&last_link))?;
+        let objects = self.timed("OPEN", "vmlinux.o", |stage| {
+            stage.check_inputs()?;
+            if lean { stage.own_objects() } else { Ok(Vec::new()) }
+        });
+        let objects = objects.map_err(|error| error.in_step(&last_link))?;
 
         if self.options.cold && self.options.remember {
             Sizes::forget(&self.tree.dir).map_err(|error| error.in_step(&last_link))?;
         }
 
-        let objects = if lean { self.own_objects() } else { Ok(Vec::new()) };
-        let objects = objects.map_err(|error| error.in_step(&last_link))?;
         let (shared, jobs) =
             (inputs::Shared::new(&objects, self.followed_linker(), old), self.jobs);
+        self.objects = if lean { Some(shared.size()) } else { self.size_of_objects() };
         let plan = std::thread::scope(|scope| {
             if lean {
-                shared.begin(scope, jobs);
+                shared.begin(scope, jobs, self.timeline.clone(), self.last_step.clone());
             }
             self.follow(&shared)
         })?;
-        // Sizes stable, addresses final, tables filled: this is the kernel.
-        self.publish().map_err(|error| error.in_step(last_link))?;
-        self.remember(&plan);
-        Ok(())
+        let contents = self.timed("SAVE", &self.needs.output.clone(), |stage| {
+            // Sizes stable, addresses final, tables filled: this is the kernel.
+            stage.publish()?;
+            stage.remember(&plan);
+            Ok(stage.contents(&plan))
+        });
+        Ok(self.recorded(&plan, contents.map_err(|error| error.in_step(last_link))?))
     }
 
     fn schedule(&self) -> Schedule {
@@ -158,10 +183,11 @@ impl<'a> Stage<'a> {
         if !matches!(step.action, Action::Compare { .. }) {
             say::line(step.line()).map_err(|error| error.in_step(&name))?;
         }
-        let start = Instant::now();
-        let result = self.execute(step, shared).map_err(|error| error.in_step(name));
-        self.timeline.push(step.verb(), step.output(), step.engine_name(), start);
-        result
+        let (verb, output, engine) = (step.verb(), step.output(), step.engine_name());
+        let (result, timed) =
+            self.timeline.measure(verb, output, engine, || self.execute(step, shared));
+        self.note(timed, step, shared, result.is_ok());
+        result.map_err(|error| error.in_step(name))
     }
 
     fn execute(&self, step: &Step, shared: &Shared<'_>) -> Result<()> {
@@ -232,9 +258,9 @@ impl<'a> Stage<'a> {
         let mut command = process::command(make, &self.call.dir);
         command.args(arguments).arg("-f").arg(self.in_srctree("scripts/Makefile.build"));
         command.args(["obj=init", "init/version-timestamp.o"]);
-        let start = Instant::now();
-        let result = self.run_command(&mut command);
-        self.timeline.push("MAKE", "init/version-timestamp.o", "kernel", start);
+        let stamp = "init/version-timestamp.o";
+        let result =
+            self.timed_by("kernel", "MAKE", stamp, |stage| stage.run_command(&mut command));
         result.map_err(|error| error.in_step("MAKE init/version-timestamp.o"))
     }
 

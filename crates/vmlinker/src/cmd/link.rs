@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use pipeline::{Call, Jobs, Options, Record, Stage, Toolbox, Tree};
+use pipeline::{Call, Jobs, Options, Record, Stage, Timeline, Toolbox, Tree};
 
 use super::stage_flags::StageFlags;
 
@@ -27,6 +27,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         pipeline::clean(&dir, dir.join(srctree).as_path())?;
         return Ok(ExitCode::SUCCESS);
     }
+    let timeline = Timeline::start();
     pipeline::watch_signals()?;
     // What make's dependency file names: the installed script, or the kernel's own.
     let script = var("VMLINKER_SCRIPT");
@@ -36,10 +37,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let tree = Tree::open(&dir, &call.srctree())?;
     let mut toolbox = Toolbox::new(&tree, Some(&call), &flags.engines())?;
     toolbox.tell_fallbacks();
-    Record::new(&call).save()?;
+    let record = Record::new(&call);
+    record.save()?;
     let schedule = toolbox.schedule(&tree, Some(&call), flags.schedule);
     let (schedule, cold, verify) = (Some(schedule), flags.cold, flags.verify);
     let options = Options { schedule, keep_timestamp: false, cold, remember: true, verify };
-    Stage::new(&call, &tree, &toolbox, &jobs, options).run()?;
+    let stage = Stage::new(&call, &tree, &toolbox, &jobs, options);
+    stage.timed_from(timeline, record.tools).run()?;
     Ok(ExitCode::SUCCESS)
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use pipeline::timeline::Links;
 use pipeline::{Jobs, Linker, Options, Relink};
 
 use super::files;
@@ -33,7 +34,7 @@ pub struct Args {
     /// Compile init/version-timestamp.o anew first, as a link through make does.
     #[arg(long)]
     timestamp: bool,
-    /// Write the steps with their times here, as JSON.
+    /// Write the timeline here, as JSON: 'vmlinker timeline' reads it.
     #[arg(long, value_name = "FILE")]
     timings: Option<PathBuf>,
     /// Threads for native steps. Default: all cores, or what make grants.
@@ -60,9 +61,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let (build, output, ld) = (args.build.clone(), args.output.clone(), args.ld.clone());
     let relink = Relink { build, output, linker, options, ld };
-    let timings = relink.run(&jobs)?;
+    let link = relink.run(&jobs)?;
     if let Some(path) = &args.timings {
-        let text = serde_json::to_string_pretty(&timings)?;
+        let text = Links::new(link).json()?;
         files::replace(path, &[text.as_bytes()]).with_context(|| path.display().to_string())?;
     }
     Ok(ExitCode::SUCCESS)
