@@ -50,6 +50,8 @@ const CROSS: &[&str] = &[
     "gcc-riscv64-linux-gnu",
     "gcc-s390x-linux-gnu",
 ];
+/// Looks at manual pages, completions and the package.
+const PACKAGE: &[&str] = &["dpkg-dev", "fish", "groff-base", "lintian", "mandoc", "zsh"];
 /// Further tools that the peer tests compare with, what compiles BPF programs and reads them in QEMU, and what
 /// bpftool from source and the tests of git trees need.
 const PEERS: &[&str] = &[
@@ -75,7 +77,7 @@ pub fn run(purpose: Purpose) -> Result<()> {
             sources::ensure("6.12")
         }
         Purpose::Test => {
-            apt::install(&[BUILD, BOOT, LLD, CROSS, PEERS].concat())?;
+            apt::install(&[BUILD, BOOT, LLD, CROSS, PACKAGE, PEERS].concat())?;
             for series in ["6.12", "6.1", "7.3"] {
                 sources::ensure(series)?;
             }

@@ -37,6 +37,63 @@ pub fn original_script(srctree: &Path) -> PathBuf {
     if kept.exists() { kept } else { srctree.join(SCRIPT) }
 }
 
+/// Who does the link that Kbuild asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// The kernel's own script.
+    Kernel,
+    /// vmlinker, this program.
+    Installed(PathBuf),
+    /// Our script calls this program, which is gone: the kernel's own script does the link.
+    Gone(PathBuf),
+    /// Something else took the place of our script, which Kbuild runs now.
+    Replaced,
+    /// Our script is not as it was written, or the kernel's own is missing; with the reason.
+    Damaged(String),
+}
+
+/// What stands in the place of the kernel's own script in `srctree`.
+///
+/// # Errors
+/// A script is there and cannot be read.
+pub fn state(srctree: &Path) -> Result<State> {
+    let (script, kept) = (srctree.join(SCRIPT), srctree.join(KEPT));
+    if !script.exists() {
+        return Ok(match kept.exists() {
+            true => State::Damaged(format!("there is no {SCRIPT}")),
+            false => State::Kernel,
+        });
+    }
+    let text = files::read_text(&script)?;
+    if !text.contains(MARK) {
+        return Ok(if kept.exists() { State::Replaced } else { State::Kernel });
+    }
+    if !kept.exists() {
+        return Ok(State::Damaged(format!("the kernel's own script is not at {KEPT}")));
+    }
+    let Some(program) = called(&text) else {
+        return Ok(State::Damaged(format!("{SCRIPT} is not as vmlinker wrote it")));
+    };
+    let meta = fs::metadata(&script).map_err(|error| Error::file(&script, error.kind()))?;
+    if meta.permissions().mode() & 0o111 == 0 {
+        return Ok(State::Damaged(format!("{SCRIPT} is not executable")));
+    }
+    let runs = fs::metadata(&program).is_ok_and(|meta| meta.permissions().mode() & 0o111 != 0);
+    Ok(if runs { State::Installed(program) } else { State::Gone(program) })
+}
+
+/// The program that our script `text` calls, if the script is whole.
+fn called(text: &str) -> Option<PathBuf> {
+    let line = text.lines().find_map(|line| line.strip_prefix("if [ -x "))?;
+    let word = line.strip_suffix(" ]; then")?;
+    let program = match word.strip_prefix('\'').and_then(|word| word.strip_suffix('\'')) {
+        Some(quoted) => quoted.replace(r"'\''", "'"),
+        None => word.to_string(),
+    };
+    let program = PathBuf::from(program);
+    (text == stub_of(&program, text.contains(SKIPPED))).then_some(program)
+}
+
 /// Puts `program` (a vmlinker) into the kernel tree `srctree`.
 ///
 /// # Errors
@@ -92,9 +149,14 @@ pub fn uninstall(srctree: &Path) -> Result<()> {
 fn stub(program: &Path, skipped: bool) -> Result<String> {
     let absolute = program.canonicalize();
     let absolute = absolute.map_err(|error| Error::file(program, error.kind()))?;
-    let program = process::quote(&absolute.to_string_lossy());
+    Ok(stub_of(&absolute, skipped))
+}
+
+/// The script that calls `program`, an absolute path.
+fn stub_of(program: &Path, skipped: bool) -> String {
+    let program = process::quote(&program.to_string_lossy());
     let skipped = if skipped { format!("{SKIPPED}\n") } else { String::new() };
-    Ok(format!(
+    format!(
         "#!/bin/sh\n\
          {MARK}\n\
          # 'vmlinker uninstall' restores the kernel's own script, kept as {KEPT}.\n\
@@ -105,7 +167,7 @@ fn stub(program: &Path, skipped: bool) -> Result<String> {
          echo >&2 vmlinker: {program} is gone: the kernel\\'s own script does the link\n\
          exec ${{CONFIG_SHELL:-sh}} \"${{0%/*}}/{}\" \"$@\"\n",
         KEPT.trim_start_matches("scripts/")
-    ))
+    )
 }
 
 fn write_stub(script: &Path, stub: &str) -> Result<()> {
@@ -189,6 +251,37 @@ mod tests {
         assert_eq!(after.modified().unwrap(), before.modified().unwrap());
         assert!(!tree.path().join(KEPT).exists());
         assert!(uninstall(tree.path()).is_err());
+    }
+
+    #[test]
+    fn the_state_tells_who_links() {
+        let tree = tree();
+        let script = tree.path().join(SCRIPT);
+        let now = || state(tree.path()).unwrap();
+        let damaged = || matches!(now(), State::Damaged(_));
+        assert_eq!(now(), State::Kernel);
+        let vmlinker = tree.path().join("a 'quoted' name");
+        fs::copy("/bin/sh", &vmlinker).unwrap();
+        install(tree.path(), &vmlinker).unwrap();
+        let vmlinker = vmlinker.canonicalize().unwrap();
+        assert_eq!(now(), State::Installed(vmlinker.clone()));
+        fs::remove_file(&vmlinker).unwrap();
+        assert_eq!(now(), State::Gone(vmlinker));
+
+        let whole = fs::read_to_string(&script).unwrap();
+        fs::write(&script, &whole[..whole.len() - 20]).unwrap();
+        assert!(damaged());
+        fs::write(&script, &whole).unwrap();
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(damaged());
+        fs::write(&script, "newer").unwrap();
+        assert_eq!(now(), State::Replaced);
+        fs::remove_file(&script).unwrap();
+        assert!(damaged());
+        fs::remove_file(tree.path().join(KEPT)).unwrap();
+        assert_eq!(now(), State::Kernel);
+        fs::write(&script, &whole).unwrap();
+        assert!(damaged());
     }
 
     #[test]

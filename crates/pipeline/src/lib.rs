@@ -19,6 +19,7 @@ mod call;
 mod clean;
 mod config;
 mod cost;
+pub mod doctor;
 mod error;
 pub mod features;
 mod files;

@@ -87,31 +87,42 @@ impl Toolbox {
         Ok(Toolbox { engines, fallbacks, filter, kallsyms, sorttable, btf: btf.ok(), lean: None })
     }
 
-    /// The schedule of a link: the one that was `asked` for; else the lean one, where there is debug information to
-    /// keep out of links and not every part is the kernel's. Where lean is not possible it is the tree's own, and
-    /// the reason is said.
+    /// The schedule of a link, see [`Toolbox::choose_schedule`]; why it is not lean is said on standard error.
     pub fn schedule(
         &mut self,
         tree: &Tree,
         call: Option<&Call>,
         asked: Option<Schedule>,
     ) -> Schedule {
+        let (schedule, refused) = self.choose_schedule(tree, call, asked);
+        if let Some(reason) = refused {
+            say::remark(format_args!("vmlinker: the schedule is {schedule}, not lean: {reason}"));
+        }
+        schedule
+    }
+
+    /// The schedule of a link: the one that was `asked` for; else the lean one, where there is debug information to
+    /// keep out of links and not every part is the kernel's. Where lean is not possible it is the tree's own, with
+    /// the reason.
+    pub fn choose_schedule(
+        &mut self,
+        tree: &Tree,
+        call: Option<&Call>,
+        asked: Option<Schedule>,
+    ) -> (Schedule, Option<String>) {
         let own = tree.features.schedule;
         let imitates = self.engines == Engines::all(Engine::Kernel);
         match asked {
-            Some(schedule @ (Schedule::Separate | Schedule::Merged)) => return schedule,
-            None if imitates || !tree.config.has("DEBUG_INFO") => return own,
+            Some(schedule @ (Schedule::Separate | Schedule::Merged)) => return (schedule, None),
+            None if imitates || !tree.config.has("DEBUG_INFO") => return (own, None),
             Some(Schedule::Lean) | None => {}
         }
         match lean_dialect(tree, call) {
             Ok(dialect) => {
                 self.lean = Some(dialect);
-                Schedule::Lean
+                (Schedule::Lean, None)
             }
-            Err(reason) => {
-                say::remark(format_args!("vmlinker: the schedule is {own}, not lean: {reason}"));
-                own
-            }
+            Err(reason) => (own, Some(reason)),
         }
     }
 

@@ -54,16 +54,15 @@ impl Tree {
     /// # Errors
     /// As [`Tree::open`].
     pub fn of_build(dir: &Path) -> Result<Self> {
-        let script = Path::new("scripts/link-vmlinux.sh");
         let linked = dir.join("source");
         let candidates = [dir.to_path_buf(), linked];
-        let found = candidates.iter().find(|srctree| srctree.join(script).exists());
+        let found = candidates.iter().find(|srctree| install::original_script(srctree).exists());
         let srctree = match found {
             Some(srctree) => srctree.clone(),
             None => included_makefile(dir).ok_or_else(|| {
-                Error::file(
-                    dir,
-                    "no kernel sources found: neither scripts/link-vmlinux.sh nor a link",
+                let cause = "no kernel sources found: neither scripts/link-vmlinux.sh nor a link";
+                Error::file(dir, cause).advise(
+                    "-C BUILD is the directory where a kernel was built: make's O=, or its sources",
                 )
             })?,
         };

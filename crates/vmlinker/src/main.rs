@@ -1,6 +1,6 @@
 //! The command line of vmlinker.
 //!
-//! A subcommand is either the whole stage (`plan`, `link`, `relink`, `install`) or one of the kernel's
+//! A subcommand is either the whole stage (`plan`, `link`, `relink`, `install`, `doctor`) or one of the kernel's
 //! own tools under its own name and with its own arguments (`kallsyms`, `sorttable`,
 //! `resolve_btfids`), so that a single one can be swapped into a kernel build.
 
@@ -8,13 +8,13 @@ mod cmd;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use pipeline::say;
 
 /// A drop-in for the Linux kernel's link-vmlinux.sh: the same vmlinux, byte for byte, sooner.
 #[derive(Debug, Parser)]
-#[command(name = "vmlinker", version)]
-struct Cli {
+#[command(name = "vmlinker", version = env!("VMLINKER_VERSION"))]
+pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -30,6 +30,7 @@ enum Command {
     Link(cmd::link::Args),
     Record(cmd::record::Args),
     Relink(cmd::relink::Args),
+    Doctor(cmd::doctor::Args),
     /// Puts vmlinker into a kernel tree, in the place of scripts/link-vmlinux.sh.
     Install(cmd::install::Args),
     /// Takes vmlinker out of a kernel tree and restores the kernel's own script.
@@ -43,6 +44,8 @@ enum Command {
     Compare(cmd::compare::Args),
     #[command(disable_version_flag = true)]
     Pahole(cmd::pahole::Args),
+    Man(cmd::man::ManArgs),
+    Completions(cmd::man::CompletionsArgs),
 }
 
 fn main() -> ExitCode {
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Command::Link(args) => cmd::link::run(args),
         Command::Record(args) => cmd::record::run(args),
         Command::Relink(args) => cmd::relink::run(args),
+        Command::Doctor(args) => cmd::doctor::run(args),
         Command::Install(args) => cmd::install::install(args),
         Command::Uninstall(args) => cmd::install::uninstall(args),
         Command::Sysmap(args) => cmd::sysmap::run(args),
@@ -65,6 +69,8 @@ fn main() -> ExitCode {
         Command::Btf(args) => cmd::btf::run(args),
         Command::Compare(args) => cmd::compare::run(args),
         Command::Pahole(args) => cmd::pahole::run(args, None),
+        Command::Man(args) => cmd::man::man(args, Cli::command()),
+        Command::Completions(args) => cmd::man::completions(args, Cli::command()),
     };
     result.unwrap_or_else(|error| report(&error))
 }

@@ -1,5 +1,6 @@
 //! The whole link beside the kernel's own script, on real kernels: `cmp` decides.
 //!
+//! - `doctor`: what is said of a tree before a link.
 //! - `engines`: every schedule and every single engine exchanged changes no byte.
 //! - `variants`: another linker, the linker's map, the extra pass, and symbols that disagree.
 //! - `make`: vmlinker installed in a kernel tree and called by Kbuild.
@@ -8,6 +9,7 @@
 //! - `verify`: `--verify` passes what is right and finds what is not.
 //! - `warm`: the lean schedule with the sizes of the link before, right and wrong.
 
+mod doctor;
 mod engines;
 mod git;
 mod make;

@@ -11,7 +11,7 @@ mod debug;
 mod follow;
 mod inputs;
 mod kernel;
-mod link;
+pub(crate) mod link;
 mod native;
 mod old;
 mod timed;

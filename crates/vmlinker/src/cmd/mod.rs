@@ -2,10 +2,12 @@
 
 pub mod btf;
 pub mod compare;
+pub mod doctor;
 mod files;
 pub mod install;
 pub mod kallsyms;
 pub mod link;
+pub mod man;
 pub mod pahole;
 pub mod plan;
 pub mod record;
