@@ -38,7 +38,11 @@ impl Tree {
         })?;
         let script = install::original_script(srctree);
         let text = files::read_text(&script)?;
-        let features = Features::detect(&text).map_err(|e| Error::file(&script, e))?;
+        let features = Features::detect(&text).map_err(|e| {
+            Error::file(&script, e).advise(
+                "the scripts of Linux 6.1 to 7.3 are known; for another kernel: vmlinker uninstall, then make",
+            )
+        })?;
         Ok(Tree {
             dir: dir.to_path_buf(),
             srctree: srctree.to_path_buf(),
@@ -54,20 +58,22 @@ impl Tree {
     /// # Errors
     /// As [`Tree::open`].
     pub fn of_build(dir: &Path) -> Result<Self> {
-        let linked = dir.join("source");
-        let candidates = [dir.to_path_buf(), linked];
-        let found = candidates.iter().find(|srctree| install::original_script(srctree).exists());
-        let srctree = match found {
-            Some(srctree) => srctree.clone(),
-            None => included_makefile(dir).ok_or_else(|| {
-                let cause = "no kernel sources found: neither scripts/link-vmlinux.sh nor a link";
-                Error::file(dir, cause).advise(
-                    "-C BUILD is the directory where a kernel was built: make's O=, or its sources",
-                )
-            })?,
-        };
-        Tree::open(dir, &srctree)
+        Tree::open(dir, &sources_of(dir)?)
     }
+}
+
+/// The sources that the object tree `dir` was built of, see [`Tree::of_build`].
+///
+/// # Errors
+/// None are found.
+pub(crate) fn sources_of(dir: &Path) -> Result<PathBuf> {
+    let candidates = [dir.to_path_buf(), dir.join("source")];
+    let found = candidates.into_iter().find(|srctree| install::original_script(srctree).exists());
+    found.or_else(|| included_makefile(dir)).ok_or_else(|| {
+        let cause = "no kernel sources found: neither scripts/link-vmlinux.sh nor a link";
+        Error::file(dir, cause)
+            .advise("-C BUILD is the directory where a kernel was built: make's O=, or its sources")
+    })
 }
 
 /// The source tree that the generated `Makefile` of an object tree includes.

@@ -18,12 +18,11 @@ use serde_json::{Value, json};
 
 use crate::call::Call;
 use crate::files;
-use crate::install::{self, State};
 use crate::plan::{EngineRequest, Needs, Plan, Schedule};
 use crate::record::{RECORD, Record};
 use crate::sizes::Sizes;
 use crate::toolbox::Toolbox;
-use crate::tree::Tree;
+use crate::tree::{Tree, sources_of};
 
 /// How a link is asked for.
 #[derive(Debug, Clone, Default)]
@@ -169,13 +168,10 @@ pub fn examine(build: &Path, request: &Request) -> Report {
     let release = release.map(|release| release.trim().to_string());
     let mut report =
         Report { build: build.to_path_buf(), release, findings: Vec::new(), plan: None };
-    let tree = match Tree::of_build(build) {
+    let sources = sources_of(build).inspect(|srctree| report.installation(srctree));
+    let tree = match sources.and_then(|srctree| Tree::open(build, &srctree)) {
         Ok(tree) => tree,
         Err(error) => {
-            // Without sources there is nothing to be installed in.
-            if install::state(build).is_ok_and(|state| state != State::Kernel) {
-                report.installation(build);
-            }
             report.problem("tree", error.to_string());
             if let Some(advice) = error.advice.first() {
                 report.next(advice.clone());
@@ -183,7 +179,6 @@ pub fn examine(build: &Path, request: &Request) -> Report {
             return report;
         }
     };
-    report.installation(&tree.srctree);
     let record = report.record(&tree);
     let call = record.as_ref().map(|record| &record.call);
     if let Some(patient) = patient(&tree, call, request, &mut report) {
