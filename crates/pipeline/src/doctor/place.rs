@@ -96,11 +96,8 @@ fn needed(patient: &Patient<'_>) -> Option<u64> {
         _ => None,
     });
     let bytes = images.map(|(image, debug)| {
-        let there = match *image == patient.needs.output {
-            // It is removed only when the new one is there.
-            true => 0,
-            false => fs::metadata(dir.join(image)).map_or(0, |meta| meta.len()),
-        };
+        // An old one makes way, or is written over.
+        let there = fs::metadata(dir.join(image)).map_or(0, |meta| meta.len());
         if debug { whole } else { stripped.min(whole) }.saturating_sub(there)
     });
     Some(bytes.sum())
