@@ -161,7 +161,8 @@ impl Recorded {
         self.command(output, words).output().expect("vmlinker was built")
     }
 
-    fn command(&self, output: &Path, words: &[&str]) -> Command {
+    /// The command that links again into `output`, with these further words.
+    pub fn command(&self, output: &Path, words: &[&str]) -> Command {
         let mut command = Command::new(vmlinker());
         command.arg("relink").arg("-C").arg(&self.dir).arg("--output").arg(output).args(words);
         command

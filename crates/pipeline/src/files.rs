@@ -14,6 +14,7 @@ use image::Patch;
 use memmap2::{Mmap, MmapMut, MmapOptions, UncheckedAdvice};
 
 use crate::error::{Error, Result};
+use crate::faults::Doomed;
 
 /// The text of a file; what is not UTF-8 is replaced.
 pub fn read_text(path: &Path) -> Result<String> {
@@ -90,6 +91,7 @@ pub fn write_beside(
     permissions: Option<Permissions>,
 ) -> io::Result<()> {
     let beside = beside(path);
+    let _doomed = Doomed::new(beside.clone());
     let written = File::create(&beside).and_then(|mut file| {
         parts.iter().try_for_each(|part| file.write_all(part))?;
         permissions.map_or(Ok(()), |permissions| file.set_permissions(permissions))

@@ -5,11 +5,19 @@
 //! cores are used.
 
 use std::num::NonZero;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jobserver::{Acquired, Client};
 
 use crate::cost::{self, Cost};
 use crate::error::{Error, Result};
+
+/// Make's jobserver, for [`give_back`].
+static SERVER: OnceLock<Client> = OnceLock::new();
+
+/// How many of its tokens this process has.
+static HELD: AtomicUsize = AtomicUsize::new(0);
 
 /// The threads that may be used.
 #[derive(Debug)]
@@ -30,7 +38,10 @@ impl Jobs {
         // SAFETY: called at the start of the process, before it opens files of its own, so the
         // descriptors that MAKEFLAGS names are make's.
         match unsafe { Client::from_env() } {
-            Some(client) => Jobs::Shared(client, cores),
+            Some(client) => {
+                SERVER.get_or_init(|| client.clone());
+                Jobs::Shared(client, cores)
+            }
             None if unlimited(&flags) => Jobs::Fixed(cores),
             None => Jobs::Fixed(1),
         }
@@ -65,24 +76,40 @@ impl Jobs {
         }
     }
 
-    fn acquire(&self) -> (usize, Vec<Acquired>) {
+    fn acquire(&self) -> (usize, Tokens) {
         let (client, most) = match self {
-            Jobs::Fixed(threads) => return (*threads, Vec::new()),
+            Jobs::Fixed(threads) => return (*threads, Tokens(Vec::new())),
             Jobs::Shared(client, most) => (client, *most),
         };
         // A jobserver that does not answer is no reason to fail: one thread does it too.
         let tokens: Vec<Acquired> =
             (1..most).map_while(|_| client.try_acquire().ok().flatten()).collect();
-        (1 + tokens.len(), tokens)
+        HELD.fetch_add(tokens.len(), Ordering::SeqCst);
+        (1 + tokens.len(), Tokens(tokens))
+    }
+}
+
+/// Tokens of make's jobserver; given back when dropped.
+#[derive(Debug)]
+struct Tokens(Vec<Acquired>);
+
+impl Drop for Tokens {
+    fn drop(&mut self) {
+        HELD.fetch_sub(self.0.len(), Ordering::SeqCst);
+    }
+}
+
+/// Gives all tokens back, for a process that ends now and drops nothing.
+pub(crate) fn give_back() {
+    let Some(server) = SERVER.get() else { return };
+    for _ in 0..HELD.swap(0, Ordering::SeqCst) {
+        // Without it make has one job less until its end.
+        let _ = server.release_raw();
     }
 }
 
 /// Runs `work` in a pool of that many threads; the tokens for them are given back after it.
-fn in_pool<T: Send>(
-    threads: usize,
-    work: impl FnOnce() -> T + Send,
-    _tokens: Vec<Acquired>,
-) -> Result<T> {
+fn in_pool<T: Send>(threads: usize, work: impl FnOnce() -> T + Send, _tokens: Tokens) -> Result<T> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|e| Error::new(format!("cannot start {threads} threads: {e}")))?;
     let result = pool.install(work);

@@ -13,8 +13,8 @@ use std::io::{self, Read, Seek};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Mutex, TryLockError};
 
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{
@@ -47,13 +47,27 @@ pub fn watch_signals() -> Result<()> {
     std::thread::spawn(move || {
         for signal in signals.forever() {
             INTERRUPTED.store(signal, Ordering::SeqCst);
-            for &group in running().iter() {
-                // The group may have ended by itself just now.
-                let _ = kill_process_group(group, Signal::KILL);
-            }
+            kill(&running());
         }
     });
     Ok(())
+}
+
+/// Ends all children, for a process that ends now and may not wait for a lock.
+pub(crate) fn end_children() {
+    match RUNNING.try_lock() {
+        Ok(groups) => kill(&groups),
+        Err(TryLockError::Poisoned(groups)) => kill(&groups.into_inner()),
+        // The system ends the direct ones when this process has ended.
+        Err(TryLockError::WouldBlock) => {}
+    }
+}
+
+fn kill(groups: &[Pid]) {
+    for &group in groups {
+        // The group may have ended by itself just now.
+        let _ = kill_process_group(group, Signal::KILL);
+    }
 }
 
 /// The signals that this process was started to ignore, a bit each; SIGHUP, which is 1, is the lowest.

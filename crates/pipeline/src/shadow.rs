@@ -9,6 +9,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::faults::Doomed;
 use crate::record::absolute;
 
 /// Files that a link makes, by their names' beginnings.
@@ -29,6 +30,7 @@ const MADE: [&str; 6] = [
 pub struct Shadow {
     dir: PathBuf,
     kept: bool,
+    _doomed: Doomed,
 }
 
 impl Shadow {
@@ -47,7 +49,7 @@ impl Shadow {
         let dir = absolute(parent)?.join(name);
         let in_dir = |error: std::io::Error| Error::file(&dir, error.kind());
         fs::create_dir(&dir).map_err(in_dir)?;
-        let shadow = Shadow { dir: dir.clone(), kept: false };
+        let shadow = Shadow { dir: dir.clone(), kept: false, _doomed: Doomed::new(dir.clone()) };
         let entries = fs::read_dir(&tree).map_err(|error| Error::file(&tree, error.kind()))?;
         for entry in entries {
             let entry = entry.map_err(in_dir)?;

@@ -22,7 +22,7 @@ pub(crate) struct Cli {
 /// Memory that grows and is given back by all threads at once. With glibc's allocator two threads spend twice the
 /// system's time of one on pages; musl's, of a static build, has one lock for all.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static HEAP: pipeline::Heap<mimalloc::MiMalloc> = pipeline::Heap(mimalloc::MiMalloc);
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -49,6 +49,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    if let Err(error) = pipeline::watch_faults() {
+        return report(&error.into());
+    }
     if let called @ Some(_) = cmd::pahole::called() {
         let alone = cmd::pahole::Alone::parse();
         return cmd::pahole::run(&alone.args, called).unwrap_or_else(|error| report(&error));

@@ -16,6 +16,7 @@ use crate::say;
 
 use super::Stage;
 use super::inputs::Shared;
+use super::kernel::NO_BTF;
 
 /// Alignment of `.BTF` in the object, in bytes: objcopy gives 1 to a section that it adds.
 const BTF_ALIGN: u64 = 1;
@@ -99,11 +100,14 @@ impl Stage<'_> {
         let mut pahole = self.pahole()?;
         pahole.arg(format!("--btf_encode_detached={file}")).arg(image);
         let encoded = self.run_command(&mut pahole);
-        let types = encoded.and_then(|()| files::read(&self.path(&file)));
+        let types = encoded.and_then(|()| match self.path(&file).exists() {
+            true => files::read(&self.path(&file)),
+            false => Ok(Vec::new()),
+        });
         files::remove(&self.path(&file))?;
         types.and_then(|types| match is_btf(&types) {
             true => Ok(types),
-            false => Err(Error::file(self.path(image), "pahole wrote no BTF of it")),
+            false => Err(Error::file(self.path(image), NO_BTF)),
         })
     }
 

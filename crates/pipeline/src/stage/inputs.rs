@@ -154,7 +154,7 @@ impl<'o> Shared<'o> {
         timeline: Arc<Timeline>,
         after: Option<String>,
     ) {
-        scope.spawn(move || {
+        let work = move || {
             let (verb, output) = PREPARATION;
             // Whatever goes wrong is met again by the step that needs it.
             let work = || jobs.run_beside(|| self.prepared().is_ok());
@@ -164,7 +164,9 @@ impl<'o> Shared<'o> {
                 step.read = Some(self.size());
                 timeline.push(step);
             }
-        });
+        };
+        // Without a thread the step that needs it does it.
+        let _ = std::thread::Builder::new().spawn_scoped(scope, work);
     }
 }
 

@@ -9,6 +9,9 @@ use crate::process;
 
 use super::Stage;
 
+/// What is said of a pahole that ends well and has done nothing.
+pub(super) const NO_BTF: &str = "pahole wrote no BTF of it";
+
 /// Where the script puts the list of functions for `sorttable -s`.
 const NM_SORT: &str = ".tmp_vmlinux.nm-sort";
 
@@ -74,6 +77,10 @@ impl Stage<'_> {
         // objcopy warns of empty segments that it leaves behind.
         objcopy.args(["--strip-all", image, object]).stderr(Stdio::null());
         self.run_command(&mut objcopy)?;
+        // Where there is no such section objcopy is content too, and a later step would fail with other words.
+        if !self.with_elf(object, |elf| Ok(elf.section(".BTF").is_some()))? {
+            return Err(Error::file(self.path(image), NO_BTF));
+        }
         self.make_relocatable(object)
     }
 

@@ -17,6 +17,7 @@ mod old;
 mod timed;
 mod types;
 mod verify;
+mod witness;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -27,9 +28,11 @@ use image::Elf;
 
 use crate::call::Call;
 use crate::error::{Error, Result};
+use crate::faults::{self, Doomed};
 use crate::features::BtfRecipe;
 use crate::files;
 use crate::jobs::Jobs;
+use crate::lock::Lock;
 use crate::plan::{Action, Engine, Needs, Part, Schedule, Step};
 use crate::process;
 use crate::say;
@@ -45,6 +48,9 @@ pub use old::OLD;
 
 /// Name of the kernel until it is finished.
 pub const UNFINISHED: &str = ".tmp_vmlinux.unfinished";
+
+/// What could be taken for a result of a link that failed.
+const RESULTS: [&str; 2] = [UNFINISHED, "System.map"];
 
 /// How to link.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -114,10 +120,14 @@ impl<'a> Stage<'a> {
     /// The first step that fails; no `vmlinux` is left then, and none of the temporary files is
     /// removed that tell why.
     pub fn run(mut self) -> Result<Link> {
+        let _lock = Lock::take(&self.call.dir)
+            .map_err(|error| error.in_step(format!("LD {}", self.needs.output)))?;
+        let doomed = RESULTS.into_iter().chain([OLD]);
+        let _doomed: Vec<Doomed> = doomed.map(|name| Doomed::new(self.path(name))).collect();
         let result = self.run_steps();
         if result.as_ref().is_err_and(|error| !error.keep_files) {
             // Nothing that could be taken for a result; its absence is all that matters here.
-            for unfinished in [UNFINISHED, "System.map"] {
+            for unfinished in RESULTS {
                 let _ = files::remove(&self.path(unfinished));
             }
         }
@@ -138,9 +148,10 @@ impl<'a> Stage<'a> {
         self.update_tracepoints()?;
         let objects = self.timed("OPEN", "vmlinux.o", |stage| {
             stage.check_inputs()?;
-            if lean { stage.own_objects() } else { Ok(Vec::new()) }
+            let witness = stage.witness()?;
+            Ok((if lean { stage.own_objects()? } else { Vec::new() }, witness))
         });
-        let objects = objects.map_err(|error| error.in_step(&last_link))?;
+        let (objects, witness) = objects.map_err(|error| error.in_step(&last_link))?;
 
         if self.options.cold && self.options.remember {
             Sizes::forget(&self.tree.dir).map_err(|error| error.in_step(&last_link))?;
@@ -156,6 +167,7 @@ impl<'a> Stage<'a> {
             self.follow(&shared)
         })?;
         let contents = self.timed("SAVE", &self.needs.output.clone(), |stage| {
+            witness.check()?;
             // Sizes stable, addresses final, tables filled: this is the kernel.
             stage.publish()?;
             stage.remember(&plan);
@@ -183,6 +195,7 @@ impl<'a> Stage<'a> {
         if !matches!(step.action, Action::Compare { .. }) {
             say::line(step.line()).map_err(|error| error.in_step(&name))?;
         }
+        faults::in_step(&name);
         let (verb, output, engine) = (step.verb(), step.output(), step.engine_name());
         let (result, timed) =
             self.timeline.measure(verb, output, engine, || self.execute(step, shared));
