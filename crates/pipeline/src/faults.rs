@@ -30,6 +30,9 @@ use crate::{jobs, process};
 /// system for at once.
 const RESERVE: usize = 64 << 20;
 
+/// How many bytes are worth telling when they are not to be had.
+const LARGE: usize = 1 << 20;
+
 static RESERVED: Mutex<Option<MmapMut>> = Mutex::new(None);
 
 /// The step that is being done, as in an error; empty before the first.
@@ -85,7 +88,10 @@ fn granted(ptr: *mut u8, size: usize) -> *mut u8 {
 fn out_of_memory(size: usize) -> ! {
     begin_to_end();
     drop(without_waiting(&RESERVED).and_then(|mut reserved| reserved.take()));
-    end(format_args!("out of memory: {size} bytes more are not to be had"))
+    match size {
+        ..LARGE => end(format_args!("out of memory")),
+        _ => end(format_args!("out of memory: {size} bytes more are not to be had")),
+    }
 }
 
 /// Watches for mapped files that are cut off, and keeps some memory for [`Heap`] to end with.

@@ -45,11 +45,9 @@ fn a_pahole_that_gets_no_memory_ends_the_link() {
 #[test]
 fn the_encoder_without_memory_says_so() {
     let dir = scratch();
-    let image = kernel("6.12-tiny").join(".tmp_vmlinux2");
     let whole = kernel("6.12-tiny").join("vmlinux");
-    assert!(image.exists());
     let (mut refused, mut made) = (0, 0);
-    for mib in [40, 80, 120, 140, 160, 180, 200, 240, 300, 1000] {
+    for mib in [40, 120, 140, 180, 240, 300, 2000] {
         let out = place(dir.path());
         let mut encode = Command::new(vmlinker());
         encode.args(["pahole", "-J", "-j2", "--pahole-version=1.24", "--btf_gen_floats"]);
@@ -73,9 +71,9 @@ fn a_link_without_memory_says_so_and_leaves_nothing() {
     let dir = scratch();
     let kernel = Recorded::of("6.12-tiny");
     let (mut refused, mut made) = (0, 0);
-    for mib in [300, 500, 700, 800, 900, 1000, 1100, 4000] {
+    for mib in [300, 500, 700, 900, 1100, 8000] {
         let out = place(dir.path());
-        let link = kernel.command(&out.join("vmlinux"), &["--cold"]);
+        let link = kernel.command(&out.join("vmlinux"), &["--cold", "-j2"]);
         let said = Said::by(&mut limited(&link, mib << 10));
         if said.status == Some(0) {
             assert_eq!(names(&out), ["vmlinux", "vmlinux.System.map"]);
