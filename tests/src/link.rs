@@ -22,6 +22,9 @@ const RECORD: &str = ".vmlinker.json";
 /// What a tree remembers of its last link's sizes.
 const SIZES: &str = ".vmlinker.sizes";
 
+/// The timelines of a tree's last links.
+pub const TIMELINE: &str = ".vmlinker.timeline";
+
 /// The program under test, built for release once per test program.
 ///
 /// # Panics
@@ -89,7 +92,7 @@ impl Recorded {
     /// # Panics
     /// If `dir` exists or cannot be made.
     pub fn altered(&self, dir: &Path, change: impl FnOnce(&mut Value)) -> Self {
-        farm(&self.dir, dir, &[RECORD, SIZES]);
+        farm(&self.dir, dir, &[RECORD, SIZES, TIMELINE]);
         let text = fs::read_to_string(self.dir.join(RECORD)).expect("a record is text");
         let mut record: Value = serde_json::from_str(&text).expect("a record is JSON");
         change(&mut record);
@@ -223,7 +226,7 @@ impl PrivateTrees {
         let (source, build) = (dir.join("source"), dir.join("build"));
         farm(&shared, &source, &["scripts", "init"]);
         copy(&shared, &source, |name| matches!(name, "scripts" | "init"));
-        let made = ["vmlinux", "vmlinux.unstripped", "vmlinux.o", RECORD, SIZES];
+        let made = ["vmlinux", "vmlinux.unstripped", "vmlinux.o", RECORD, SIZES, TIMELINE];
         let large = |name: &str| made.contains(&name) || name.starts_with(".tmp_vmlinux");
         fs::create_dir(&build).expect("a scratch directory is writable");
         copy(&built, &build, |name| !large(name) && !name.starts_with(".xtask"));

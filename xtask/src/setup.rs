@@ -52,11 +52,12 @@ const CROSS: &[&str] = &[
 ];
 /// Looks at manual pages, completions and the package.
 const PACKAGE: &[&str] = &["dpkg-dev", "fish", "groff-base", "lintian", "mandoc", "zsh"];
-/// Further tools that the peer tests compare with, what compiles BPF programs and reads them in QEMU, and what
-/// bpftool from source and the tests of git trees need.
+/// Further tools that the peer tests compare with, what compiles BPF programs and reads them in QEMU, what shows pages,
+/// and what bpftool from source and the tests of git trees need.
 const PEERS: &[&str] = &[
     "binutils-mips-linux-gnu",
     "bpftool",
+    "chromium",
     "clang-14",
     "clang-19",
     "g++",

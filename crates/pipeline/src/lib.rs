@@ -29,6 +29,7 @@ mod jobs;
 mod lock;
 pub mod plan;
 mod process;
+pub mod progress;
 mod record;
 mod relink;
 pub mod say;

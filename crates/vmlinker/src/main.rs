@@ -1,6 +1,6 @@
 //! The command line of vmlinker.
 //!
-//! A subcommand is either the whole stage (`plan`, `link`, `relink`, `install`, `doctor`) or one of the kernel's
+//! A subcommand is either the whole stage (`plan`, `link`, `relink`, `timeline`, `install`, `doctor`) or one of the kernel's
 //! own tools under its own name and with its own arguments (`kallsyms`, `sorttable`,
 //! `resolve_btfids`), so that a single one can be swapped into a kernel build.
 
@@ -31,6 +31,7 @@ enum Command {
     Record(cmd::record::Args),
     Relink(cmd::relink::Args),
     Doctor(cmd::doctor::Args),
+    Timeline(cmd::timeline::Args),
     /// Puts vmlinker into a kernel tree, in the place of scripts/link-vmlinux.sh.
     Install(cmd::install::Args),
     /// Takes vmlinker out of a kernel tree and restores the kernel's own script.
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         Command::Record(args) => cmd::record::run(args),
         Command::Relink(args) => cmd::relink::run(args),
         Command::Doctor(args) => cmd::doctor::run(args),
+        Command::Timeline(args) => cmd::timeline::run(args),
         Command::Install(args) => cmd::install::install(args),
         Command::Uninstall(args) => cmd::install::uninstall(args),
         Command::Sysmap(args) => cmd::sysmap::run(args),

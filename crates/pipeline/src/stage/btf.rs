@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::features::BtfRecipe;
 use crate::files;
 use crate::plan::{Engine, Linked, Part};
+use crate::progress::Progress;
 use crate::say;
 
 use super::Stage;
@@ -69,6 +70,12 @@ impl Stage<'_> {
         let file = File::open(&path).map_err(|error| Error::file(&path, files::reason(&error)))?;
         let read_at = files::reader_at(&file);
         let types = self.with_map(image, |_, elf| {
+            let info = elf.section(".debug_info").map_or(0, |(_, section)| section.size);
+            let progress = Progress::new("BTF", info);
+            let read_at = |at: u64, out: &mut [u8]| {
+                progress.add(out.len());
+                read_at(at, out)
+            };
             let options = dwarf_btf::Options { read_at: Some(&read_at), ..options.clone() };
             let Encoded { btf, .. } = dwarf_btf::encode(elf, &options)?;
             Ok(btf)

@@ -13,6 +13,7 @@ use debug_link::{BuildId, Dialect, Exchange, Input, LinkMap, Making};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::plan::Filled;
+use crate::progress::Progress;
 use crate::say;
 
 use super::inputs::{Object, Shared};
@@ -129,7 +130,11 @@ fn write_whole(
     let (file, pages) = (file.map_err(failed)?, shared.pages());
     let release = |read: &[u8]| pages.forget(read);
     let making = Making { build_id: signed, release: Some(&release), zeros };
-    plan.make(&making, |at, part| file.write_all_at(part, at).map_err(failed))
+    let progress = Progress::new("DEBUG", plan.len());
+    plan.make(&making, |at, part| {
+        progress.add(part.len());
+        file.write_all_at(part, at).map_err(failed)
+    })
 }
 
 /// An empty file of that length.

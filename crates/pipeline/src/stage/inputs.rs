@@ -160,6 +160,7 @@ impl<'o> Shared<'o> {
             let work = || jobs.run_beside(|| self.prepared().is_ok());
             let (done, mut step) = timeline.measure(verb, output, "native", work);
             if let Ok(Some(_)) = done {
+                step.beside = true;
                 step.waited_for.extend(after);
                 step.read = Some(self.size());
                 timeline.push(step);

@@ -16,6 +16,7 @@ use image::Elf;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::plan::{Filled, Linked};
+use crate::progress::Progress;
 
 use super::debug::{Debug, Fault};
 use super::inputs::{Object, Pages, Shared};
@@ -90,6 +91,7 @@ struct Unwritten<'p, 'a> {
     sections: &'p DebugSections<'a>,
     info: Option<Contents<'p, 'a>>,
     pages: Pages<'p>,
+    progress: Progress,
     /// The first rule that could not be followed.
     fault: OnceLock<debug_link::Error>,
 }
@@ -97,7 +99,8 @@ struct Unwritten<'p, 'a> {
 impl<'p, 'a> Unwritten<'p, 'a> {
     fn new(sections: &'p DebugSections<'a>, pages: Pages<'p>) -> Self {
         let info = sections.contents(".debug_info");
-        Unwritten { sections, info, pages, fault: OnceLock::new() }
+        let progress = Progress::new("BTF", info.map_or(0, |info| info.len() as u64));
+        Unwritten { sections, info, pages, progress, fault: OnceLock::new() }
     }
 
     fn noted<T>(&self, result: std::result::Result<T, debug_link::Error>) -> Noted<T> {
@@ -119,6 +122,7 @@ impl DebugSource for Unwritten<'_, '_> {
 
     fn info(&self, range: Range<usize>, out: &mut [u8]) -> Noted<()> {
         let info = self.info.ok_or(Unreadable)?;
+        self.progress.add(range.len());
         let release = |read: &[u8]| self.pages.forget(read);
         self.noted(info.read(range, out, Some(&release)))
     }

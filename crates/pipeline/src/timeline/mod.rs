@@ -60,6 +60,8 @@ pub struct Step {
     pub output: String,
     /// `native`, `kernel`, `linker`, `pahole+native`, `pahole+kernel` or `script`.
     pub engine: String,
+    /// Whether it was done in the background, beside steps that run one after the other.
+    pub beside: bool,
     /// When it began.
     pub start_us: u64,
     /// When it had ended.

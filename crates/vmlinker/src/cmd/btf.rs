@@ -11,6 +11,8 @@ mod stat;
 
 use std::process::ExitCode;
 
+pub use input::print;
+
 /// Look at BTF, compare it, check it.
 #[derive(Debug, clap::Args)]
 pub struct Args {

@@ -125,6 +125,8 @@ const ENDING: [Section; 4] = [
                 "MAKEFLAGS",
                 "Under make, native steps use as many threads as make's jobserver grants.",
             ),
+            ("MAKELEVEL", "Under make there are no progress bars."),
+            ("NO_COLOR", "If it is set, vmlinker-timeline(1) uses no colours."),
         ],
     },
     Section {
@@ -137,6 +139,10 @@ const ENDING: [Section; 4] = [
             (
                 ".vmlinker.sizes",
                 "In an object tree: the sizes of kallsyms and BTF, with which the next link is made once.",
+            ),
+            (
+                ".vmlinker.timeline",
+                "In an object tree: what its last two links did and when, for vmlinker-timeline(1).",
             ),
             (
                 "scripts/.link-vmlinux.sh.kernel",
@@ -162,6 +168,7 @@ const ENDING: [Section; 4] = [
                 "vmlinker install ~/src/linux; make -C ~/src/linux",
                 "The kernel's build links by vmlinker.",
             ),
+            ("vmlinker timeline -C BUILD", "Where did the time of the last link go?"),
             ("vmlinker doctor -C BUILD", "What would a link do here, and what would stop it?"),
             (
                 "vmlinker relink -C BUILD --output /tmp/a; vmlinker relink -C BUILD --output /tmp/b --script; cmp /tmp/a /tmp/b",

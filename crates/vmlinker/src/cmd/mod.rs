@@ -16,3 +16,4 @@ pub mod resolve_btfids;
 pub mod sorttable;
 pub mod stage_flags;
 pub mod sysmap;
+pub mod timeline;

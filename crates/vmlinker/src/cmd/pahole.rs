@@ -107,6 +107,7 @@ pub fn run(args: &Args, called: Option<String>) -> anyhow::Result<ExitCode> {
     if flags.detached.is_some() && flags.files.len() > 1 {
         bail!("--btf_encode_detached: one file for the BTF of {} files", flags.files.len());
     }
+    pipeline::progress::show();
     encode::all(&flags)
 }
 

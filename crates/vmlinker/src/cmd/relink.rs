@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use pipeline::timeline::Links;
-use pipeline::{Jobs, Linker, Options, Relink};
+use pipeline::{Jobs, Linker, Options, Relink, progress, say};
 
 use super::files;
 use super::stage_flags::StageFlags;
@@ -40,6 +40,9 @@ pub struct Args {
     /// Threads for native steps. Default: all cores, or what make grants.
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
+    /// Print no lines for steps, and show no progress.
+    #[arg(short, long)]
+    quiet: bool,
     #[command(flatten)]
     flags: StageFlags,
 }
@@ -48,6 +51,11 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let jobs = args.jobs.map_or_else(Jobs::from_env, |jobs| Jobs::Fixed(jobs.into()));
     pipeline::watch_signals()?;
+    if args.quiet {
+        say::be_quiet();
+    } else {
+        progress::show();
+    }
     let linker = match args.script {
         true => Linker::Script,
         false => Linker::Vmlinker(args.flags.engines()),

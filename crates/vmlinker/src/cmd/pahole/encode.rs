@@ -12,6 +12,7 @@ use anyhow::{Context, bail};
 use btf::{Btf, HeaderForm};
 use dwarf_btf::{Encoded, Flags, Function, Options};
 use image::Elf;
+use pipeline::progress::Progress;
 use pipeline::say;
 use rayon::prelude::*;
 
@@ -82,6 +83,13 @@ fn one(flags: &Flags, path: &Path, options: &Options<'_>, base: Option<&Btf<'_>>
         bail!("its byte order is not that of the base");
     }
     let read_at = pipeline::reader_at(&file);
+    let info = elf.section(".debug_info").map_or(0, |(_, section)| section.size);
+    // Modules are small, and several are done at a time.
+    let progress = (flags.files.len() == 1).then(|| Progress::new("BTF", info));
+    let read_at = |at: u64, out: &mut [u8]| {
+        progress.iter().for_each(|progress| progress.add(out.len()));
+        read_at(at, out)
+    };
     let options = Options { read_at: Some(&read_at), ..options.clone() };
     let Encoded { btf, report } = dwarf_btf::encode(&elf, &options)?;
     if btf.is_empty() {
