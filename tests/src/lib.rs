@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 
+pub mod apart;
 pub mod boot;
 pub mod cross;
 mod initramfs;

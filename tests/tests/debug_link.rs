@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 
-use debug_link::{Dialect, Error, Input, LinkMap, Making, Plan, build_id};
+use debug_link::{DebugFile, Dialect, Error, Input, LinkMap, Making, Plan, build_id};
+use peer_tests::apart::assert_only_debug;
 use peer_tests::link::{Recorded, assert_same_bytes, scratch};
 use peer_tests::run;
 use serde_json::Value;
@@ -140,6 +141,32 @@ fn assert_comes_out(name: &str, kernel: &Kernel) {
     assert!(again == made, "{name}: the build ID of the finished file is another");
     fs::write(path("made"), &made).expect("a scratch directory is writable");
     assert_same_bytes(&path("made"), &path("whole"), name);
+    assert_apart(&plan, &made, &path("made"), name);
+}
+
+/// Debug information by itself is the same, whether the image is `whole` or only planned.
+fn assert_apart(plan: &Plan<'_>, whole: &[u8], path: &Path, name: &str) {
+    let elf = image::Elf::parse(whole).expect("an image");
+    let (planned, taken) = (DebugFile::of_plan(plan).unwrap(), DebugFile::of_image(&elf).unwrap());
+    let mut file = vec![0; taken.len() as usize];
+    for (at, piece) in taken.own().chain(taken.pieces(whole)) {
+        file[at as usize..][..piece.len()].copy_from_slice(piece);
+    }
+    let made = Mutex::new(vec![0; planned.len() as usize]);
+    let put = |at: u64, piece: &[u8]| {
+        made.lock().expect("no part panics")[at as usize..][..piece.len()].copy_from_slice(piece);
+    };
+    planned.own().for_each(|(at, piece)| put(at, piece));
+    let making = Making { build_id: true, ..Making::default() };
+    plan.make(&making, |at, part| {
+        planned.route(at, part).for_each(|(at, piece)| put(at, piece));
+        Ok::<(), Error>(())
+    })
+    .unwrap_or_else(|e| panic!("{name}: {e}"));
+    assert!(made.into_inner().expect("no part panics") == file, "{name}: not the same debug file");
+    let debug = path.with_extension("debug");
+    fs::write(&debug, &file).expect("a scratch directory is writable");
+    assert_only_debug(Command::new("objcopy"), path, &debug, name);
 }
 
 /// Debug sections are read part by part as they stand in the image `whole`.

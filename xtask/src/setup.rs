@@ -61,6 +61,7 @@ const PEERS: &[&str] = &[
     "clang-14",
     "clang-19",
     "g++",
+    "gdb",
     "git",
     "llvm-14",
     "llvm-19",

@@ -104,6 +104,22 @@ pub fn set(file: &mut [u8], linker: Linker) -> Result<[u8; 20], Error> {
     Ok(id)
 }
 
+/// Gives `to` the build ID of `from`; nothing if neither has one.
+///
+/// # Errors
+/// Files that are no images, or build IDs of which one cannot take the place of the other.
+pub fn copy(from: &[u8], to: &mut [u8]) -> Result<(), Error> {
+    let (source, target) = (locate(&Elf::parse(from)?)?, locate(&Elf::parse(to)?)?);
+    match (source, target) {
+        (None, None) => Ok(()),
+        (Some(old), Some(new)) if old.end - old.id == new.end - new.id => {
+            to[new.id..new.end].copy_from_slice(&from[old.id..old.end]);
+            Ok(())
+        }
+        _ => Err(Error::disagree("images with build IDs of different forms")),
+    }
+}
+
 /// The hash of what a build ID covers, in the linker's order.
 pub(crate) enum Hash {
     /// GNU ld's.

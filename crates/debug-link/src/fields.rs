@@ -36,6 +36,16 @@ pub(crate) enum SectionField {
     EntrySize,
 }
 
+/// A field of a program header.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum ProgramField {
+    Type,
+    Offset,
+    Address,
+    FileSize,
+    Align,
+}
+
 impl Fields {
     pub(crate) fn of(header: Header) -> Self {
         let wide = if header.class == Class::Elf64 { 8 } else { 4 };
@@ -45,6 +55,11 @@ impl Fields {
     /// Size of the file header.
     pub(crate) fn file_header(self) -> usize {
         if self.wide == 8 { 64 } else { 52 }
+    }
+
+    /// Size of a program header.
+    pub(crate) fn program_header(self) -> usize {
+        if self.wide == 8 { 56 } else { 32 }
     }
 
     /// Size of a section header.
@@ -82,7 +97,19 @@ impl Fields {
         field: FileField,
         value: u64,
     ) -> Result<(), Error> {
-        let (at, size) = match (field, self.wide) {
+        let (at, size) = self.file_field(field);
+        self.put(header, at, size, value)
+    }
+
+    /// A field of the file header; `None` if the header is too short.
+    pub(crate) fn file(self, header: &[u8], field: FileField) -> Option<u64> {
+        let (at, size) = self.file_field(field);
+        self.number(header, at, size)
+    }
+
+    /// Offset and size of a field of the file header.
+    fn file_field(self, field: FileField) -> (usize, usize) {
+        match (field, self.wide) {
             (FileField::ProgramHeaders, 8) => (32, 8),
             (FileField::ProgramHeaders, _) => (28, 4),
             (FileField::SectionHeaders, 8) => (40, 8),
@@ -91,8 +118,7 @@ impl Fields {
             (FileField::SectionCount, _) => (48, 2),
             (FileField::NamesSection, 8) => (62, 2),
             (FileField::NamesSection, _) => (50, 2),
-        };
-        self.put(header, at, size, value)
+        }
     }
 
     /// Sets a field of a section header.
@@ -105,8 +131,20 @@ impl Fields {
         field: SectionField,
         value: u64,
     ) -> Result<(), Error> {
+        let (at, size) = self.section_field(field);
+        self.put(header, at, size, value)
+    }
+
+    /// A field of a section header; `None` if the header is too short.
+    pub(crate) fn section(self, header: &[u8], field: SectionField) -> Option<u64> {
+        let (at, size) = self.section_field(field);
+        self.number(header, at, size)
+    }
+
+    /// Offset and size of a field of a section header.
+    fn section_field(self, field: SectionField) -> (usize, usize) {
         let wide = self.wide;
-        let (at, size) = match field {
+        match field {
             SectionField::Name => (0, 4),
             SectionField::Type => (4, 4),
             SectionField::Flags => (8, wide),
@@ -116,14 +154,46 @@ impl Fields {
             SectionField::Info => (12 + 4 * wide, 4),
             SectionField::Align => (16 + 4 * wide, wide),
             SectionField::EntrySize => (16 + 5 * wide, wide),
-        };
+        }
+    }
+
+    /// Sets a field of a program header.
+    ///
+    /// # Errors
+    /// A value that does not fit.
+    pub(crate) fn set_program(
+        self,
+        header: &mut [u8],
+        field: ProgramField,
+        value: u64,
+    ) -> Result<(), Error> {
+        let (at, size) = self.program_field(field);
         self.put(header, at, size, value)
+    }
+
+    /// A field of a program header; `None` if the header is too short.
+    pub(crate) fn program(self, header: &[u8], field: ProgramField) -> Option<u64> {
+        let (at, size) = self.program_field(field);
+        self.number(header, at, size)
+    }
+
+    /// Offset and size of a field of a program header.
+    fn program_field(self, field: ProgramField) -> (usize, usize) {
+        let wide = self.wide;
+        // In 64-bit files the flags stand before the offset.
+        let first = if wide == 8 { 8 } else { 4 };
+        match field {
+            ProgramField::Type => (0, 4),
+            ProgramField::Offset => (first, wide),
+            ProgramField::Address => (first + wide, wide),
+            ProgramField::FileSize => (first + 3 * wide, wide),
+            ProgramField::Align => (if wide == 8 { 48 } else { 28 }, wide),
+        }
     }
 
     /// The type of a section (`sh_type`), from its header.
     pub(crate) fn section_type(self, header: &[u8]) -> Option<u32> {
-        let bytes = header.get(4..)?.first_chunk()?;
-        Some(if self.little { u32::from_le_bytes(*bytes) } else { u32::from_be_bytes(*bytes) })
+        self.section(header, SectionField::Type).map(|kind| kind as u32)
     }
 
     /// The section of a symbol (`st_shndx`).
@@ -157,6 +227,15 @@ impl Fields {
     pub(crate) fn set_symbol_section(self, symbol: &mut [u8], index: u64) -> Result<(), Error> {
         let at = if self.wide == 8 { 6 } else { 14 };
         self.put(symbol, at, 2, index)
+    }
+
+    fn number(self, bytes: &[u8], at: usize, size: usize) -> Option<u64> {
+        let field = bytes.get(at..at + size)?;
+        let join = |value: u64, byte: &u8| value << 8 | u64::from(*byte);
+        Some(match self.little {
+            true => field.iter().rev().fold(0, join),
+            false => field.iter().fold(0, join),
+        })
     }
 
     fn put(self, bytes: &mut [u8], at: usize, size: usize, value: u64) -> Result<(), Error> {

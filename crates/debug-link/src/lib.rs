@@ -106,6 +106,8 @@
 
 pub mod build_id;
 mod contents;
+mod debug_file;
+pub mod debuglink;
 mod dialect;
 mod emit;
 mod entries;
@@ -138,6 +140,7 @@ mod targets;
 mod unlisted;
 
 pub use contents::Contents;
+pub use debug_file::DebugFile;
 pub use dialect::{BuildId, Dialect};
 pub use error::Error;
 pub use linker::Linker;

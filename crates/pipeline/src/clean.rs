@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::features::Features;
 use crate::install::original_script;
+use crate::plan::DEBUG_FILE;
 use crate::record::RECORD;
 use crate::sizes::SIZES;
 use crate::timeline::TIMELINE;
@@ -20,7 +21,9 @@ pub fn clean(dir: &Path, srctree: &Path) -> Result<()> {
     let script = original_script(srctree);
     let features = Features::detect(&files::read_text(&script)?);
     let mut patterns = features.map_err(|error| Error::file(&script, error))?.clean;
-    patterns.extend([RECORD, SIZES, TIMELINE, stage::UNFINISHED, stage::OLD].map(str::to_string));
+    let unfinished = [stage::UNFINISHED, stage::UNFINISHED_DEBUG];
+    let ours = [RECORD, SIZES, TIMELINE, DEBUG_FILE, stage::OLD];
+    patterns.extend(ours.into_iter().chain(unfinished).map(str::to_string));
     let entries = fs::read_dir(dir).map_err(|error| Error::file(dir, error.kind()))?;
     for entry in entries.flatten() {
         let name = entry.file_name();
@@ -50,7 +53,8 @@ mod tests {
         let script = "if is_enabled CONFIG_X; then\nobjs=vmlinux.o\nfi\nvmlinux_link .tmp_vmlinux1\n\
                       cleanup()\n{\n\trm -f .btf.*\n\trm -f vmlinux\n}\n";
         fs::write(dir.path().join("scripts/link-vmlinux.sh"), script).unwrap();
-        for name in [".btf.vmlinux.bin.o", "vmlinux", "vmlinux.o", RECORD, SIZES, TIMELINE] {
+        let ours = [RECORD, SIZES, TIMELINE, DEBUG_FILE];
+        for name in [".btf.vmlinux.bin.o", "vmlinux", "vmlinux.o"].into_iter().chain(ours) {
             fs::write(dir.path().join(name), "").unwrap();
         }
         clean(dir.path(), dir.path()).unwrap();

@@ -10,7 +10,7 @@
 use thiserror::Error;
 
 use crate::Config;
-use crate::plan::{Needs, Schedule};
+use crate::plan::{DebugInfo, Needs, Schedule};
 
 /// What the tree's `scripts/link-vmlinux.sh` does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,6 +144,7 @@ impl Features {
             empty_kallsyms: self.empty_kallsyms,
             btf_line_names_image: self.btf == BtfRecipe::Detached,
             verify: false,
+            debug_info: DebugInfo::Keep,
             output: output.filter(|_| self.names_output).unwrap_or("vmlinux").to_string(),
         }
     }

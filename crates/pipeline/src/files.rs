@@ -6,7 +6,7 @@
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use dwarf_btf::Unreadable;
@@ -78,6 +78,22 @@ pub fn forget(map: &Mmap, range: Range<u64>) {
 /// Writes a file: beside its place, then renamed.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     write_beside(path, &[bytes], None).map_err(|error| Error::file(path, reason(&error)))
+}
+
+/// Writes a program, as a linker does: beside its place, then renamed.
+pub fn write_program(path: &Path, parts: &[&[u8]]) -> Result<()> {
+    let beside = beside(path);
+    let _doomed = Doomed::new(beside.clone());
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true).mode(0o777);
+    let opened = options.open(&beside);
+    let written =
+        opened.and_then(|mut file| parts.iter().try_for_each(|part| file.write_all(part)));
+    let result = written.and_then(|()| fs::rename(&beside, path));
+    if result.is_err() {
+        let _ = fs::remove_file(&beside);
+    }
+    result.map_err(|error| Error::file(path, reason(&error)))
 }
 
 /// Writes `parts` one behind the other beside `path`, then renames what it wrote; after a failure nothing of it is left.

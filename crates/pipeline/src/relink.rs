@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::call::Call;
 use crate::error::{Error, Result};
 use crate::jobs::Jobs;
-use crate::plan::EngineRequest;
+use crate::plan::{DEBUG_FILE, EngineRequest};
 use crate::record::Record;
 use crate::shadow::Shadow;
 use crate::stage::{Options, Stage};
@@ -14,6 +14,9 @@ use crate::timeline::{Link, Step, Timeline};
 use crate::toolbox::Toolbox;
 use crate::tree::Tree;
 use crate::{files, process, record, say};
+
+/// Ending of a kernel's debug information, if it is in a file of its own.
+const DEBUG: &str = ".debug";
 
 /// Who links.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +32,8 @@ pub enum Linker {
 pub struct Relink {
     /// The object tree.
     pub build: PathBuf,
-    /// Where the kernel goes; System.map goes beside it as `FILE.System.map`. Without it the tree's own
+    /// Where the kernel goes; System.map goes beside it as `FILE.System.map`, and debug information
+    /// that is not to be in it as `FILE.debug`. Without it the tree's own
     /// files are made anew.
     pub output: Option<PathBuf>,
     /// Who links.
@@ -88,10 +92,15 @@ impl Relink {
             Linker::Vmlinker(request) => {
                 let mut toolbox = Toolbox::new(tree, Some(call), request)?;
                 toolbox.tell_fallbacks();
-                let schedule = toolbox.schedule(tree, Some(call), self.options.schedule);
-                let schedule = Some(schedule);
+                let Options { schedule, debug_info, .. } = self.options;
+                let schedule = Some(toolbox.schedule(tree, Some(call), schedule, debug_info)?);
                 let options = Options { schedule, keep_timestamp: true, ..self.options };
                 let stage = Stage::new(call, tree, &toolbox, jobs, options);
+                // Debuggers look for the file beside the kernel.
+                let own = self.output.as_deref().and_then(|output| {
+                    Some(beside(output, DEBUG).file_name()?.to_string_lossy().into_owned())
+                });
+                let stage = stage.with_debug_name(own.unwrap_or_else(|| DEBUG_FILE.to_string()));
                 stage.timed_from(timeline, record.tools.clone()).run()
             }
         }
@@ -140,19 +149,21 @@ fn run_script(call: &Call, tree: &Tree, timeline: &Timeline) -> Result<()> {
     result.and(told).map_err(|error| error.in_step("link-vmlinux.sh"))
 }
 
+/// The name of `output` with this ending.
+fn beside(output: &Path, ending: &str) -> PathBuf {
+    let mut name = output.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
 /// Moves what the link made out of the shadow.
 fn take_results(call: &Call, tree: &Tree, output: &Path) -> Result<()> {
     let needs = tree.features.needs(&tree.config, call.output.as_deref());
-    let beside = |ending: &str| {
-        let mut name = output.as_os_str().to_owned();
-        name.push(ending);
-        PathBuf::from(name)
-    };
-    for made in ["System.map", "vmlinux.map"] {
+    let others = [("System.map", ".System.map"), ("vmlinux.map", ".map"), (DEBUG_FILE, DEBUG)];
+    for (made, ending) in others {
         let from = call.dir.join(made);
         if from.exists() {
-            let ending = if made == "System.map" { ".System.map" } else { ".map" };
-            files::rename(&from, &beside(ending))?;
+            files::rename(&from, &beside(output, ending))?;
         }
     }
     let kernel = call.dir.join(&needs.output);

@@ -10,14 +10,16 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::faults::Doomed;
+use crate::plan::DEBUG_FILE;
 use crate::record::absolute;
 
 /// Files that a link makes, by their names' beginnings.
 const MADE_PREFIXES: [&str; 3] = [".tmp_vmlinux", ".btf.", ".vmlinker"];
 
 /// Files that a link makes, by their whole names.
-const MADE: [&str; 6] = [
+const MADE: [&str; 7] = [
     "vmlinux",
+    DEBUG_FILE,
     "vmlinux.unstripped",
     "System.map",
     "vmlinux.map",

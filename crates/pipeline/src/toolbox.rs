@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::features::BtfRecipe;
 use crate::files;
-use crate::plan::{Engine, EngineRequest, Engines, Part, Schedule};
+use crate::plan::{DebugInfo, Engine, EngineRequest, Engines, Part, Schedule};
 use crate::tree::Tree;
 use crate::{record, say};
 
@@ -88,17 +88,37 @@ impl Toolbox {
     }
 
     /// The schedule of a link, see [`Toolbox::choose_schedule`]; why it is not lean is said on standard error.
+    ///
+    /// # Errors
+    /// Only the lean schedule can put debug information where it is to go, and the schedule is another.
     pub fn schedule(
         &mut self,
         tree: &Tree,
         call: Option<&Call>,
         asked: Option<Schedule>,
-    ) -> Schedule {
+        debug_info: DebugInfo,
+    ) -> Result<Schedule> {
         let (schedule, refused) = self.choose_schedule(tree, call, asked);
-        if let Some(reason) = refused {
-            say::remark(format_args!("vmlinker: the schedule is {schedule}, not lean: {reason}"));
+        let has_any = tree.config.has("DEBUG_INFO");
+        let kept = debug_info == DebugInfo::Keep || debug_info == DebugInfo::Drop && !has_any;
+        match (schedule, refused) {
+            (Schedule::Lean, _) => {}
+            (_, None) if kept => {}
+            (_, Some(reason)) if kept => {
+                let line = format_args!("the schedule is {schedule}, not lean: {reason}");
+                say::remark(format_args!("vmlinker: {line}"));
+            }
+            (_, refused) => {
+                let reason = refused.unwrap_or_else(|| match asked {
+                    Some(schedule) => format!("--schedule {schedule} is asked for"),
+                    None if has_any => "--engine kernel has the tree's own schedule".to_string(),
+                    None => "the kernel has no debug information".to_string(),
+                });
+                let cause = format!("--debug-info={debug_info} is the lean schedule's: {reason}");
+                return Err(Error::new(cause));
+            }
         }
-        schedule
+        Ok(schedule)
     }
 
     /// The schedule of a link: the one that was `asked` for; else the lean one, where there is debug information to

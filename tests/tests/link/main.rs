@@ -1,5 +1,6 @@
 //! The whole link beside the kernel's own script, on real kernels: `cmp` decides.
 //!
+//! - `debug_info`: debug information in a file of its own, or nowhere.
 //! - `doctor`: what is said of a tree before a link.
 //! - `engines`: every schedule and every single engine exchanged changes no byte.
 //! - `variants`: another linker, the linker's map, the extra pass, and symbols that disagree.
@@ -9,6 +10,7 @@
 //! - `verify`: `--verify` passes what is right and finds what is not.
 //! - `warm`: the lean schedule with the sizes of the link before, right and wrong.
 
+mod debug_info;
 mod doctor;
 mod engines;
 mod git;

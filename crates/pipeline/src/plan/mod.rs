@@ -13,6 +13,7 @@
 //! lean, warm        SIZES;  LD .tmp_vmlinux2 -> BTF, KSYMS;                       DEBUG vmlinux
 //! ```
 //!
+//! The last step of the lean ones is another if debug information is not to be in the kernel ([`DebugInfo`]).
 //! In the lean schedules the types are read out of the debug information of the kernel's objects; who needs a kernel
 //! with it (pahole, the kernel's `resolve_btfids`) gets one by another step, DEBUG .tmp_vmlinux1.
 //!
@@ -28,11 +29,13 @@
 //! Source of facts: `scripts/link-vmlinux.sh` of Linux 6.1, 6.12 and 7.3; the merge is Masahiro
 //! Yamada's "kbuild: merge temporary vmlinux for BTF and kallsyms" (Linux 6.11).
 
+mod debug_info;
 mod engine;
 mod print;
 mod schedule;
 mod step;
 
+pub use debug_info::{DEBUG_FILE, DebugInfo, DebugInfoError};
 pub use engine::{Engine, EngineError, EngineRequest, Engines, Part};
 pub use schedule::{Schedule, ScheduleError};
 pub use step::{Action, Filled, Linked, Step};
@@ -61,6 +64,8 @@ pub struct Needs {
     pub btf_line_names_image: bool,
     /// Whether the finished kernel is to be looked at once more.
     pub verify: bool,
+    /// Where debug information goes. Only the lean schedule puts it elsewhere than into the kernel.
+    pub debug_info: DebugInfo,
     /// Name of the kernel that the stage makes: `vmlinux`, or `vmlinux.unstripped` from 6.17 on.
     pub output: String,
 }
@@ -77,6 +82,7 @@ impl Needs {
             empty_kallsyms: true,
             btf_line_names_image: false,
             verify: false,
+            debug_info: DebugInfo::Keep,
             output: "vmlinux".to_string(),
         }
     }
@@ -280,6 +286,7 @@ impl Builder<'_> {
             // Only the size of BTF can be another.
             (false, Start::Warm) => 3,
             (false, Start::Cold) if lean && self.needs.btf => 2,
+            (false, Start::Cold) if lean && self.needs.debug_info != DebugInfo::Keep => 2,
             (false, Start::Cold) => 1,
         };
         2..=most.min(more_passes.saturating_add(2))
@@ -351,18 +358,27 @@ impl Builder<'_> {
             let contents = made.clone().filter(|made| Some(made) != linked.as_ref());
             linked.clone().map(|linked| Filled { linked, contents })
         };
+        let last = image == self.needs.output;
+        let debug_info = if last { self.needs.debug_info } else { DebugInfo::Keep };
         let action = Action::Debug {
             image: image.to_string(),
             stripped: stripped.to_string(),
             map: map_of(stripped),
             kallsyms: filled(&linked.kallsyms, &made.kallsyms),
             btf: filled(&linked.btf, &made.btf),
+            debug_info,
         };
-        let why = match image == self.needs.output {
-            true => {
+        let why = match debug_info {
+            _ if !last => "who makes the types reads them out of a kernel with debug information",
+            DebugInfo::Keep => {
                 "the kernel is linked already; tables, types and debug information are put into it"
             }
-            false => "who makes the types reads them out of a kernel with debug information",
+            DebugInfo::Separate => {
+                "tables and types are put into the kernel, debug information into a file of its own"
+            }
+            DebugInfo::Drop => {
+                "the kernel is linked already; tables and types are put into it, and nothing else"
+            }
         };
         self.push(action, Engine::Native, why);
     }

@@ -41,7 +41,7 @@ impl Plan {
 
     /// How many links the plan contains, in words.
     pub fn summary(&self) -> String {
-        if self.steps.iter().any(Step::puts_debug_in) {
+        if self.steps.iter().any(Step::replaces_link) {
             let links = match self.links() {
                 1 => "1 link".to_string(),
                 n => format!("{n} links"),
@@ -68,8 +68,12 @@ impl Plan {
                     "engine": step.engine_name(),
                     "why": step.why,
                 });
-                if let Action::Ld { strip_debug, .. } = step.action {
-                    value["strip_debug"] = strip_debug.into();
+                match step.action {
+                    Action::Ld { strip_debug, .. } => value["strip_debug"] = strip_debug.into(),
+                    Action::Debug { debug_info, .. } => {
+                        value["debug_info"] = debug_info.to_string().into();
+                    }
+                    _ => {}
                 }
                 value
             })

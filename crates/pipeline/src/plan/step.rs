@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Engine, Part};
+use super::{DEBUG_FILE, DebugInfo, Engine, Part};
 
 /// A step: what is done, by whom, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -90,9 +90,10 @@ pub enum Action {
         /// plan that does not know them takes over.
         trial: bool,
     },
-    /// Puts the debug information of the kernel's objects into a kernel that was linked without.
+    /// Puts the debug information of the kernel's objects into a kernel that was linked without, or where else it
+    /// goes, and the right contents of tables and types into their places.
     Debug {
-        /// The kernel with debug information.
+        /// The finished kernel.
         image: String,
         /// The kernel without; the same file is exchanged.
         stripped: String,
@@ -102,6 +103,8 @@ pub enum Action {
         kallsyms: Option<Filled>,
         /// The BTF object that was linked in.
         btf: Option<Filled>,
+        /// Where debug information goes.
+        debug_info: DebugInfo,
     },
     /// Makes BTF of a linked kernel, as an object.
     Btf {
@@ -159,6 +162,7 @@ impl Step {
             Action::Sizes { .. } => "SIZES",
             Action::As { .. } => "AS",
             Action::Ld { .. } => "LD",
+            Action::Debug { debug_info: DebugInfo::Drop, .. } => "FILL",
             Action::Debug { .. } => "DEBUG",
             Action::Btf { .. } => "BTF",
             Action::Nm { .. } => "NM",
@@ -235,7 +239,7 @@ impl Step {
     }
 
     /// Whether the step takes the place of a link with debug information.
-    pub fn puts_debug_in(&self) -> bool {
+    pub fn replaces_link(&self) -> bool {
         matches!(self.action, Action::Debug { .. })
     }
 
@@ -248,6 +252,7 @@ impl Step {
     pub fn line(&self) -> String {
         let named = match &self.action {
             Action::Btf { image, line_names_image: true, .. } => image,
+            Action::Debug { debug_info: DebugInfo::Separate, .. } => DEBUG_FILE,
             _ => self.output(),
         };
         format!("  {:<7} {named}", self.verb())

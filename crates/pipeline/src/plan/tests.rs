@@ -77,6 +77,36 @@ fn merged_with_the_kernels_tools_shares_one_temporary_kernel() {
 }
 
 #[test]
+fn debug_information_is_kept_put_elsewhere_or_dropped_by_the_last_step_of_a_lean_plan() {
+    let plan = |names: &[&str], debug_info| {
+        let needs = Needs { debug_info, ..needs(names) };
+        Plan::new(&needs, Schedule::Lean, &Engines::all(Engine::Native), Start::Cold, 0)
+    };
+    let kept = plan(BOTH, DebugInfo::Keep);
+    for (way, line) in
+        [(DebugInfo::Separate, "  DEBUG   vmlinux.debug"), (DebugInfo::Drop, "  FILL    vmlinux")]
+    {
+        let other = plan(BOTH, way);
+        let last = other.finish - 1;
+        assert_eq!(other.steps[..last], kept.steps[..last]);
+        assert_eq!(other.steps[last].line(), line);
+        assert_eq!(other.steps[last].output(), "vmlinux");
+        assert_eq!(other.steps[other.finish..], kept.steps[kept.finish..]);
+        assert_eq!(other.json()["steps"][last]["debug_info"], way.to_string());
+        // Where nothing has to be filled in there is still no link with debug information.
+        let plain = plan(&[], way);
+        assert_eq!(links(&plain), [(".tmp_vmlinux2", true)]);
+        assert_eq!(plain.steps[1].line(), line);
+    }
+    assert_eq!(links(&plan(&[], DebugInfo::Keep)), [("vmlinux", false)]);
+    // Whoever makes the types gets a kernel with debug information.
+    let needs = Needs { debug_info: DebugInfo::Drop, ..needs(BOTH) };
+    let pahole = Engines::all(Engine::Native).with(Part::Btf, Engine::Kernel);
+    let plan = Plan::new(&needs, Schedule::Lean, &pahole, Start::Cold, 0);
+    assert!(lines(&plan).contains(&"DEBUG .tmp_vmlinux1".to_string()));
+}
+
+#[test]
 fn the_native_engine_writes_the_kallsyms_object_without_an_assembler() {
     let plan = plan(BOTH, Schedule::Merged, Engine::Native, 0);
     assert!(lines(&plan).contains(&"KSYMS .tmp_vmlinux1.kallsyms.o".to_string()));
@@ -282,7 +312,7 @@ fn lean_with_a_third_pass_continues_from_the_second() {
         ".tmp_vmlinux1.btf.o",
     ];
     let last = &three.steps[three.finish - 1];
-    assert!(last.puts_debug_in());
+    assert!(last.replaces_link());
     assert_eq!(last.inputs(), inputs);
 }
 

@@ -12,7 +12,7 @@ use debug_link::{BuildId, Dialect, Exchange, Input, LinkMap, Making};
 
 use crate::error::{Error, Result};
 use crate::files;
-use crate::plan::Filled;
+use crate::plan::{DebugInfo, Filled};
 use crate::progress::Progress;
 use crate::say;
 
@@ -33,6 +33,8 @@ pub(super) struct Debug<'a> {
     pub kallsyms: Option<&'a Filled>,
     /// The BTF object that was linked in.
     pub btf: Option<&'a Filled>,
+    /// Where debug information goes.
+    pub info: DebugInfo,
 }
 
 /// Why debug information could not be linked here.
@@ -64,9 +66,7 @@ impl Stage<'_> {
             Err(Fault::Edge(error)) => Err(error),
             Err(Fault::Rule(reason)) => {
                 say::remark(format_args!("vmlinker: {} is linked once more: {reason}", step.name));
-                let [kallsyms, btf] =
-                    [step.kallsyms, step.btf].map(|filled| filled.map(Filled::object));
-                self.link(&link::Link { kallsyms, btf, ..self.link_of(step.name) })
+                self.link_instead(step)
             }
         }
     }
@@ -85,10 +85,18 @@ impl Stage<'_> {
         let map = LinkMap::parse(dialect.linker, &map, &script)?;
         let mut kernel = files::map_private(&self.path(step.stripped))?;
         self.refill(step, &mut kernel, &map)?;
+        if step.info == DebugInfo::Drop {
+            return self.write_stripped(step, &mut kernel, dialect);
+        }
         let plan = shared.prepared()?.plan(&made, &kernel, &map, dialect)?;
-        let whole = self.path(&format!("{}.whole", step.stripped));
         // The ID of a kernel that is only looked at is of no use to anybody.
         let signed = step.name == self.needs.output && dialect.build_id == BuildId::Sha1;
+        if step.info == DebugInfo::Separate {
+            self.write_debug_file(&plan, signed, shared)?;
+            drop(plan);
+            return Ok(self.write_linked(step, &mut kernel)?);
+        }
+        let whole = self.path(&format!("{}.whole", step.stripped));
         let written = write_whole(&plan, &whole, signed, shared);
         let placed = written.and_then(|()| Ok(files::rename(&whole, &self.path(step.image))?));
         if placed.is_err() {

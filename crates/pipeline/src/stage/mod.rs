@@ -5,6 +5,7 @@
 //! script. The kernel itself is linked under a temporary name and gets its real name last of all, so
 //! that at no moment, not even when everything is killed, does a half-made `vmlinux` exist.
 
+mod apart;
 mod btf;
 mod compare;
 mod debug;
@@ -33,7 +34,7 @@ use crate::features::BtfRecipe;
 use crate::files;
 use crate::jobs::Jobs;
 use crate::lock::Lock;
-use crate::plan::{Action, Engine, Needs, Part, Schedule, Step};
+use crate::plan::{Action, DEBUG_FILE, DebugInfo, Engine, Needs, Part, Schedule, Step};
 use crate::process;
 use crate::say;
 use crate::sizes::Sizes;
@@ -46,11 +47,13 @@ use old::OldKernel;
 
 pub use old::OLD;
 
+pub use apart::UNFINISHED_DEBUG;
+
 /// Name of the kernel until it is finished.
 pub const UNFINISHED: &str = ".tmp_vmlinux.unfinished";
 
 /// What could be taken for a result of a link that failed.
-const RESULTS: [&str; 2] = [UNFINISHED, "System.map"];
+const RESULTS: [&str; 4] = [UNFINISHED, UNFINISHED_DEBUG, DEBUG_FILE, "System.map"];
 
 /// How to link.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -65,6 +68,8 @@ pub struct Options {
     pub remember: bool,
     /// Make everything that was filled in once more, out of the finished kernel, and compare.
     pub verify: bool,
+    /// Where debug information goes; only the lean schedule can do other than keep it.
+    pub debug_info: DebugInfo,
 }
 
 /// One final link: what it works on, and how far it is.
@@ -75,6 +80,8 @@ pub struct Stage<'a> {
     jobs: &'a Jobs,
     options: Options,
     needs: Needs,
+    /// The name by which the kernel knows the file of its debug information.
+    debug_name: String,
     /// The sizes that the last link of this tree ended with.
     sizes: Option<Sizes>,
     timeline: Arc<Timeline>,
@@ -96,7 +103,8 @@ impl<'a> Stage<'a> {
         options: Options,
     ) -> Self {
         let needs = tree.features.needs(&tree.config, call.output.as_deref());
-        let needs = Needs { verify: options.verify, ..needs };
+        let Options { verify, debug_info, .. } = options;
+        let needs = Needs { verify, debug_info, ..needs };
         let known = || Sizes::load(&tree.dir, &needs.output);
         let sizes = if options.cold { None } else { known() };
         Stage {
@@ -106,12 +114,18 @@ impl<'a> Stage<'a> {
             jobs,
             options,
             needs,
+            debug_name: DEBUG_FILE.to_string(),
             sizes,
             timeline: Arc::new(Timeline::start()),
             last_step: None,
             objects: None,
             tools: BTreeMap::new(),
         }
+    }
+
+    /// The same with a kernel that knows the file of its debug information, if it has one, by this name.
+    pub fn with_debug_name(self, debug_name: String) -> Self {
+        Stage { debug_name, ..self }
     }
 
     /// Links the kernel; its timeline is recorded in the tree if sizes are remembered there.
@@ -143,6 +157,7 @@ impl<'a> Stage<'a> {
             true => OldKernel::take(&output, stage.path(OLD)),
             false => files::remove(&output).map(|()| None),
         });
+        let old = old.and_then(|old| self.remove_debug_files().map(|()| old));
         let old = old.map_err(|error| error.in_step(&last_link))?;
         self.version_timestamp()?;
         self.update_tracepoints()?;
@@ -217,7 +232,7 @@ impl<'a> Stage<'a> {
                 };
                 if *trial { self.try_link(&link) } else { self.link(&link) }
             }
-            (Action::Debug { image, stripped, map, kallsyms, btf }, _) => {
+            (Action::Debug { image, stripped, map, kallsyms, btf, debug_info }, _) => {
                 let step = debug::Debug {
                     image: self.working_name(image),
                     name: image,
@@ -225,6 +240,7 @@ impl<'a> Stage<'a> {
                     map,
                     kallsyms: kallsyms.as_ref(),
                     btf: btf.as_ref(),
+                    info: *debug_info,
                 };
                 self.put_debug_in(&step, shared)
             }
@@ -391,6 +407,9 @@ impl<'a> Stage<'a> {
         let output = &self.needs.output;
         let depends = format!("{output}: {}\n", self.call.script);
         files::write(&self.path(&format!(".{output}.d")), depends.as_bytes())?;
+        if self.needs.debug_info == DebugInfo::Separate {
+            files::rename(&self.path(UNFINISHED_DEBUG), &self.path(DEBUG_FILE))?;
+        }
         files::rename(&self.path(UNFINISHED), &self.path(output))
     }
 

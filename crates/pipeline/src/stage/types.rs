@@ -15,7 +15,7 @@ use image::Elf;
 
 use crate::error::{Error, Result};
 use crate::files;
-use crate::plan::{Filled, Linked};
+use crate::plan::{DebugInfo, Filled, Linked};
 use crate::progress::Progress;
 
 use super::debug::{Debug, Fault};
@@ -78,6 +78,7 @@ impl Stage<'_> {
             map: &linked.map,
             kallsyms: kallsyms.as_ref(),
             btf: btf.as_ref(),
+            info: DebugInfo::Keep,
         };
         self.put_debug_in(&step, shared)?;
         let types = self.encoded_types(&whole);

@@ -18,9 +18,11 @@ use kallsyms::{Tables, parse_map, reader};
 
 use crate::error::{Error, Result};
 use crate::files;
+use crate::plan::DebugInfo;
 use crate::say;
 
 use super::Stage;
+use super::apart::{SeparateDebug, UNFINISHED_DEBUG};
 use super::native::Fault;
 
 /// What is wrong with a part; `None` if nothing is.
@@ -39,7 +41,12 @@ impl Stage<'_> {
             match (needed, known) {
                 (true, true) => wrong.extend(find()?.map(|finding| format!("  {name}: {finding}"))),
                 (true, false) => {
-                    let cause = "the form of the tree's own tool is not known";
+                    let cause = match needs.debug_info {
+                        DebugInfo::Drop if name.starts_with("BTF") => {
+                            "the kernel has no debug information"
+                        }
+                        _ => "the form of the tree's own tool is not known",
+                    };
                     say::remark(format_args!("vmlinker: not verified: {name}, {cause}"));
                 }
                 (false, _) => {}
@@ -48,7 +55,7 @@ impl Stage<'_> {
         };
         let symbols = toolbox.filter.is_some() && toolbox.kallsyms.is_some();
         part("kallsyms", needs.kallsyms, symbols, &|| self.wrong_kallsyms(image))?;
-        let types = toolbox.btf.is_some();
+        let types = toolbox.btf.is_some() && needs.debug_info != DebugInfo::Drop;
         let linked = btf_image.unwrap_or(image);
         part("BTF", needs.btf, types, &|| self.wrong_types(image, linked))?;
         // From 7.0 on ids follow from the types before their last hand.
@@ -115,6 +122,11 @@ impl Stage<'_> {
 
     /// The types, encoded anew.
     fn types_again(&self, image: &str, elf: &Elf<'_>) -> Fault<Vec<u8>> {
+        if self.needs.debug_info == DebugInfo::Separate {
+            let debug = files::map(&self.path(UNFINISHED_DEBUG))?;
+            let source = SeparateDebug(Elf::parse(&debug)?);
+            return Ok(dwarf_btf::encode_from(elf, &source, self.encoder_options())?.btf);
+        }
         let file = File::open(self.path(image))?;
         let read_at = files::reader_at(&file);
         let options = self.encoder_options();

@@ -39,9 +39,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     toolbox.tell_fallbacks();
     let record = Record::new(&call);
     record.save()?;
-    let schedule = toolbox.schedule(&tree, Some(&call), flags.schedule);
-    let (schedule, cold, verify) = (Some(schedule), flags.cold, flags.verify);
-    let options = Options { schedule, keep_timestamp: false, cold, remember: true, verify };
+    let StageFlags { schedule, cold, verify, debug_info, .. } = flags;
+    let schedule = Some(toolbox.schedule(&tree, Some(&call), schedule, debug_info)?);
+    let (keep_timestamp, remember) = (false, true);
+    let options = Options { schedule, keep_timestamp, cold, remember, verify, debug_info };
     let stage = Stage::new(&call, &tree, &toolbox, &jobs, options);
     stage.timed_from(timeline, record.tools).run()?;
     Ok(ExitCode::SUCCESS)

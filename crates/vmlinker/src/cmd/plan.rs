@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use pipeline::plan::{Engine, Engines, Needs, Part, Plan, Schedule, Start};
+use pipeline::plan::{DebugInfo, Engine, Engines, Needs, Part, Plan, Schedule, Start};
 use pipeline::{Config, Record, Sizes, Toolbox, Tree};
 
 use super::stage_flags::StageFlags;
@@ -33,7 +33,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let extra = std::env::var("KALLSYMS_EXTRA_PASS").is_ok_and(|value| !value.is_empty());
     let plan = match &args.build {
         Some(build) => of_tree(args, &Tree::of_build(build)?, extra)?,
-        None => of_config(args, extra),
+        None => of_config(args, extra)?,
     };
     if args.json {
         println!("{:#}", plan.json());
@@ -47,18 +47,20 @@ fn of_tree(args: &Args, tree: &Tree, extra: bool) -> anyhow::Result<Plan> {
     let call = Record::load(&tree.dir).ok().map(|record| record.call);
     let mut toolbox = Toolbox::new(tree, call.as_ref(), &args.flags.engines())?;
     toolbox.tell_fallbacks();
+    let StageFlags { schedule, verify, debug_info, .. } = args.flags;
     let needs = tree.features.needs(&tree.config, tree.features.default_output());
-    let needs = Needs { verify: args.flags.verify, ..needs };
-    let schedule = toolbox.schedule(tree, call.as_ref(), args.flags.schedule);
+    let needs = Needs { verify, debug_info, ..needs };
+    let schedule = toolbox.schedule(tree, call.as_ref(), schedule, debug_info)?;
     let known = Sizes::load(&tree.dir, &needs.output).filter(|_| !args.flags.cold && !extra);
     let start = Sizes::start(known.as_ref(), &needs);
     Ok(Plan::new(&needs, schedule, &toolbox.engines, start, extra.into()))
 }
 
-fn of_config(args: &Args, extra: bool) -> Plan {
+fn of_config(args: &Args, extra: bool) -> anyhow::Result<Plan> {
     let names = args.config.iter().flatten().map(String::as_str);
     let needs = Needs::of_config(&Config::from_names(names));
-    let needs = Needs { verify: args.flags.verify, ..needs };
+    let StageFlags { verify, debug_info, .. } = args.flags;
+    let needs = Needs { verify, debug_info, ..needs };
     let request = args.flags.engines();
     let engines = Part::ALL.into_iter().fold(Engines::all(Engine::Native), |engines, part| {
         match request.of(part) {
@@ -66,6 +68,13 @@ fn of_config(args: &Args, extra: bool) -> Plan {
             None => engines,
         }
     });
-    let schedule = args.flags.schedule.unwrap_or(Schedule::Merged);
-    Plan::new(&needs, schedule, &engines, Start::Cold, extra.into())
+    let lean = debug_info != DebugInfo::Keep;
+    let usual = if lean { Schedule::Lean } else { Schedule::Merged };
+    let schedule = args.flags.schedule.unwrap_or(usual);
+    if lean && schedule != Schedule::Lean {
+        anyhow::bail!(
+            "--debug-info={debug_info} is the lean schedule's, and {schedule} is asked for"
+        );
+    }
+    Ok(Plan::new(&needs, schedule, &engines, Start::Cold, extra.into()))
 }

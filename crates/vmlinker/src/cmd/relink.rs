@@ -16,7 +16,7 @@ pub struct Args {
     /// The object tree.
     #[arg(short = 'C', value_name = "BUILD", default_value = ".")]
     build: PathBuf,
-    /// Write the kernel here and System.map to FILE.System.map, and leave the tree's own files alone. What the tree
+    /// Write the kernel here and System.map to FILE.System.map (and separate debug information to FILE.debug), and leave the tree's own files alone. What the tree
     /// remembers of its last link's sizes is used, and stays as it is.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -24,7 +24,7 @@ pub struct Args {
     #[arg(long, requires = "output")]
     remember: bool,
     /// Run the tree's own link-vmlinux.sh, for comparison.
-    #[arg(long, conflicts_with_all = ["schedule", "engine", "cold", "remember", "verify"])]
+    #[arg(long, conflicts_with_all = ["schedule", "engine", "cold", "remember", "verify", "debug_info"])]
     script: bool,
     /// Link with this program instead of the recorded linker, for example ld.lld; vmlinker and, with
     /// --script, the tree's own script alike. For ARCH=um, which links through the C compiler, it
@@ -66,6 +66,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         cold: args.flags.cold,
         remember: args.remember || args.output.is_none(),
         verify: args.flags.verify,
+        debug_info: args.flags.debug_info,
     };
     let (build, output, ld) = (args.build.clone(), args.output.clone(), args.ld.clone());
     let relink = Relink { build, output, linker, options, ld };

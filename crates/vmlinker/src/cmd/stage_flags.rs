@@ -2,7 +2,7 @@
 //! in `$VMLINKER_FLAGS` for a link that Kbuild calls.
 
 use clap::Parser;
-use pipeline::plan::{EngineRequest, Schedule};
+use pipeline::plan::{DebugInfo, EngineRequest, Schedule};
 
 /// Flags for a link.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -24,6 +24,11 @@ pub struct StageFlags {
     /// not what the kernel holds, there is no kernel.
     #[arg(long)]
     pub verify: bool,
+    /// Where debug information goes: keep, into the kernel, as the kernel's own script does it; separate, into
+    /// vmlinux.debug, to which the kernel has a link for debuggers; drop, nowhere. Only the lean schedule can do
+    /// other than keep it.
+    #[arg(long, value_name = "D", default_value_t)]
+    pub debug_info: DebugInfo,
 }
 
 /// The variable that carries the flags where Kbuild makes the call.
