@@ -9,6 +9,7 @@
 //! otherwise, a plan merges them again.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use hashbrown::HashMap;
 use image::Elf;
@@ -19,6 +20,8 @@ use crate::dialect::Dialect;
 use crate::error::Error;
 use crate::layout::{Member, is_merged};
 use crate::linker::Linker;
+use crate::lookups::{Lookups, Merges};
+use crate::make::Release;
 use crate::map::LinkMap;
 use crate::object::{Input, Object, is_debug};
 use crate::plan::Plan;
@@ -31,7 +34,11 @@ pub struct Prepared<'a> {
     pub(crate) linker: Linker,
     objects: Vec<Arc<Object<'a>>>,
     strings: Vec<Known<'a>>,
+    pub(crate) lookups: Arc<AllLookups<'a>>,
 }
+
+/// Where references to strings lead, by input and section.
+pub(crate) type AllLookups<'a> = HashMap<(u32, u32), Lookups<'a>>;
 
 /// The merged strings of some sections.
 #[derive(Debug)]
@@ -57,8 +64,26 @@ impl<'a> Prepared<'a> {
                 contents.and_then(|contents| Strings::merge(contents, linker)).map(Arc::new);
             Known { members, merged }
         };
-        let strings = string_sections(&objects, linker).into_par_iter().map(merge).collect();
-        Ok(Prepared { linker, objects, strings })
+        let groups = string_sections(&objects, linker);
+        let strings: Vec<Known<'a>> = groups.into_par_iter().map(merge).collect();
+        let lookups = Arc::new(lookups(&objects, &strings));
+        Ok(Prepared { linker, objects, strings, lookups })
+    }
+
+    /// Looks up where references to strings lead, with all threads of the current pool of rayon, until `stop` is set;
+    /// the rest is looked up when it is asked for. `release` is called for what has been read.
+    pub fn look_ahead(&self, stop: &AtomicBool, release: &Release<'_>) {
+        let mut sections: Vec<_> = self.lookups.iter().collect();
+        // In the order in which they will be asked for.
+        sections.sort_unstable_by_key(|&(place, _)| *place);
+        let blocks = sections.into_iter().flat_map(|(_, lookups)| all_blocks(lookups));
+        let blocks: Vec<(&Lookups<'_>, usize)> = blocks.collect();
+        blocks.into_par_iter().with_max_len(1).for_each(|(lookups, block)| {
+            if !stop.load(Ordering::Relaxed) {
+                lookups.block(block);
+                release(lookups.records(block));
+            }
+        });
     }
 
     /// Plans an image, as [`Plan::new`] does, of these inputs and those that follow them in the
@@ -104,6 +129,23 @@ impl<'a> Prepared<'a> {
         };
         self.strings.iter().find(same).map(|known| known.merged.clone())
     }
+}
+
+fn all_blocks<'l, 'a>(lookups: &'l Lookups<'a>) -> impl Iterator<Item = (&'l Lookups<'a>, usize)> {
+    (0..lookups.blocks()).map(move |block| (lookups, block))
+}
+
+/// Where the references of `objects` to merged strings will lead.
+fn lookups<'a>(objects: &[Arc<Object<'a>>], strings: &[Known<'a>]) -> AllLookups<'a> {
+    let mut merges = Merges::new();
+    for known in strings {
+        let Ok(merged) = &known.merged else { continue };
+        merges.extend(known.members.iter().copied().zip((0..).map(|member| (merged, member))));
+    }
+    let of = |(input, object)| {
+        Lookups::of(input, object, &merges).map(move |(section, found)| ((input, section), found))
+    };
+    (0..).zip(objects).flat_map(of).collect()
 }
 
 /// The sections of byte strings among the debug sections, by their names.

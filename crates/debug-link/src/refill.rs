@@ -65,6 +65,7 @@ pub fn refill(image: &mut [u8], map: &LinkMap<'_>, exchange: &Exchange<'_>) -> R
             targets: &targets,
             names: &[],
             merged: &[],
+            lookups: None,
             offset: place.addr,
             linker: map.linker,
         };

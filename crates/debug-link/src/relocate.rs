@@ -8,16 +8,18 @@
 //!
 //! A reference to something discarded becomes a fixed value ([`Linker::tombstone`]).
 
-use image::consts::{Rel32, Rel64, Rela32, Rela64, SHT_RELA, STT_SECTION};
-use image::{Class, Endian, Endianness};
-use object::{BigEndian, I32, I64, LittleEndian, U32, U64, pod};
+use image::Endianness;
+use image::consts::STT_SECTION;
+use object::pod;
 
 use crate::emit::{Named, Renumbering};
-use crate::error::{Error, lossy};
+use crate::error::Error;
 use crate::how::{self, Act, How, Range};
 use crate::linker::Linker;
+use crate::lookups::{Lookups, Remembered};
 use crate::merge::Merged;
 use crate::object::Object;
+use crate::record::{self, Record, with_records};
 use crate::strings::Near;
 use crate::targets::Target;
 
@@ -35,6 +37,8 @@ pub(crate) struct Source<'p, 'a> {
     /// The symbols' names in the output; empty if no relocations are kept.
     pub(crate) names: &'p [Named],
     pub(crate) merged: &'p [Merged<'a>],
+    /// Where the section's references to strings lead, if that is remembered.
+    pub(crate) lookups: Option<&'p Lookups<'a>>,
     /// Offset of the section in the output section, which is at address 0.
     pub(crate) offset: u64,
     pub(crate) linker: Linker,
@@ -54,104 +58,6 @@ pub(crate) enum Stop {
     Unordered,
     /// A relocation that cannot be applied.
     Bad(Error),
-}
-
-/// A relocation record of any class and byte order.
-trait Record: pod::Pod + Sync {
-    fn decode(&self) -> Decoded;
-
-    /// The record of a relocation; `None` if that has no addend, or an index does not fit.
-    fn encode(relocation: Decoded) -> Option<Self>;
-}
-
-/// A relocation.
-#[derive(Clone, Copy)]
-struct Decoded {
-    offset: u64,
-    symbol: u32,
-    r_type: u32,
-    /// `None` if it stands in the field.
-    addend: Option<i64>,
-}
-
-impl<E: Endian + Default + Sync> Record for Rela64<E> {
-    fn decode(&self) -> Decoded {
-        let (e, info) = (E::default(), self.r_info.get(E::default()));
-        let (symbol, r_type) = ((info >> 32) as u32, info as u32);
-        Decoded { offset: self.r_offset.get(e), symbol, r_type, addend: Some(self.r_addend.get(e)) }
-    }
-
-    fn encode(relocation: Decoded) -> Option<Self> {
-        let info = u64::from(relocation.symbol) << 32 | u64::from(relocation.r_type);
-        let e = E::default();
-        let (r_offset, r_info) = (U64::new(e, relocation.offset), U64::new(e, info));
-        Some(Rela64 { r_offset, r_info, r_addend: I64::new(e, relocation.addend?) })
-    }
-}
-
-impl<E: Endian + Default + Sync> Record for Rel64<E> {
-    fn decode(&self) -> Decoded {
-        let (e, info) = (E::default(), self.r_info.get(E::default()));
-        let (symbol, r_type) = ((info >> 32) as u32, info as u32);
-        Decoded { offset: self.r_offset.get(e), symbol, r_type, addend: None }
-    }
-
-    fn encode(_: Decoded) -> Option<Self> {
-        None
-    }
-}
-
-impl<E: Endian + Default + Sync> Record for Rela32<E> {
-    fn decode(&self) -> Decoded {
-        let (e, info) = (E::default(), self.r_info.get(E::default()));
-        let addend = Some(i64::from(self.r_addend.get(e)));
-        Decoded {
-            offset: self.r_offset.get(e).into(),
-            symbol: info >> 8,
-            r_type: info & 0xff,
-            addend,
-        }
-    }
-
-    fn encode(relocation: Decoded) -> Option<Self> {
-        let fits = relocation.symbol < 1 << 24;
-        let info = relocation.symbol << 8 | relocation.r_type;
-        let e = E::default();
-        let offset = u32::try_from(relocation.offset).ok().filter(|_| fits)?;
-        let (r_offset, r_info) = (U32::new(e, offset), U32::new(e, info));
-        Some(Rela32 { r_offset, r_info, r_addend: I32::new(e, relocation.addend? as i32) })
-    }
-}
-
-impl<E: Endian + Default + Sync> Record for Rel32<E> {
-    fn decode(&self) -> Decoded {
-        let (e, info) = (E::default(), self.r_info.get(E::default()));
-        let offset = self.r_offset.get(e).into();
-        Decoded { offset, symbol: info >> 8, r_type: info & 0xff, addend: None }
-    }
-
-    fn encode(_: Decoded) -> Option<Self> {
-        None
-    }
-}
-
-/// Calls a function that is generic over the record with the type that a section has.
-macro_rules! with_records {
-    ($source:expr, $function:ident $(, $argument:expr)*) => {{
-        let elf = &$source.object.elf;
-        let relocations = $source.object.relocations[$source.section as usize];
-        let rela = elf.sections()[relocations as usize].sh_type == SHT_RELA.0;
-        match (elf.class(), elf.endian(), rela) {
-            (Class::Elf64, Endianness::Little, true) => $function::<Rela64<LittleEndian>>($source $(, $argument)*),
-            (Class::Elf64, Endianness::Little, false) => $function::<Rel64<LittleEndian>>($source $(, $argument)*),
-            (Class::Elf64, Endianness::Big, true) => $function::<Rela64<BigEndian>>($source $(, $argument)*),
-            (Class::Elf64, Endianness::Big, false) => $function::<Rel64<BigEndian>>($source $(, $argument)*),
-            (Class::Elf32, Endianness::Little, true) => $function::<Rela32<LittleEndian>>($source $(, $argument)*),
-            (Class::Elf32, Endianness::Little, false) => $function::<Rel32<LittleEndian>>($source $(, $argument)*),
-            (Class::Elf32, Endianness::Big, true) => $function::<Rela32<BigEndian>>($source $(, $argument)*),
-            (Class::Elf32, Endianness::Big, false) => $function::<Rel32<BigEndian>>($source $(, $argument)*),
-        }
-    }};
 }
 
 impl<'a> Source<'_, 'a> {
@@ -246,12 +152,7 @@ impl<'a> Source<'_, 'a> {
     }
 
     fn fault(&self, offset: u64, cause: impl Into<String>) -> Error {
-        Error::Relocation {
-            input: self.object.name.to_owned(),
-            section: lossy(self.object.elf.sections()[self.section as usize].name),
-            offset,
-            cause: cause.into(),
-        }
+        record::fault(self.object, self.section, offset, cause)
     }
 }
 
@@ -263,15 +164,7 @@ fn plain_chunks(len: usize) -> Vec<Chunk> {
 }
 
 fn records<'a, R: Record>(source: &Source<'_, 'a>) -> Result<&'a [R], Error> {
-    let index = source.object.relocations[source.section as usize];
-    let section = &source.object.elf.sections()[index as usize];
-    let bytes = source.object.bytes(index)?;
-    let whole = bytes.len() / size_of::<R>();
-    let records = pod::slice_from_bytes::<R>(bytes, whole);
-    if section.entsize != size_of::<R>() as u64 || bytes.len() % size_of::<R>() != 0 {
-        return Err(source.fault(0, "relocations of an unknown size"));
-    }
-    records.map(|(records, _)| records).map_err(|()| source.fault(0, "misaligned relocations"))
+    record::records(source.object, source.section)
 }
 
 fn count<R: Record>(source: &Source<'_, '_>) -> Result<usize, Error> {
@@ -345,7 +238,8 @@ fn apply<R: Record>(source: &Source<'_, '_>, chunk: &Chunk, out: &mut [u8]) -> R
     let whole = chunk.bytes.len() == source.bytes.len();
     let mut known: (u32, Option<How>) = (0, how::of(machine, 0));
     let mut near = Near::default();
-    for record in &records[chunk.relocations.clone()] {
+    let mut remembered = source.lookups.map(Remembered::new);
+    for (index, record) in chunk.relocations.clone().zip(&records[chunk.relocations.clone()]) {
         let relocation = record.decode();
         let bad = |cause: String| Stop::Bad(source.fault(relocation.offset, cause));
         if relocation.r_type != known.0 {
@@ -374,8 +268,12 @@ fn apply<R: Record>(source: &Source<'_, '_>, chunk: &Chunk, out: &mut [u8]) -> R
             relocation.addend.unwrap_or_else(|| sign_extended(read(field, little), how.size));
         let value = match source.targets.get(relocation.symbol as usize) {
             Some(&Target::Value(value)) => value.wrapping_add_signed(addend),
-            Some(&Target::Merged { group, member }) => source.merged[group as usize]
-                .find_near(member, addend as u64, &mut near)
+            Some(&Target::Merged { group, member }) => remembered
+                .as_mut()
+                .and_then(|remembered| remembered.get(index))
+                .or_else(|| {
+                    source.merged[group as usize].find_near(member, addend as u64, &mut near)
+                })
                 .ok_or_else(|| bad("it leads to no entry of a merged section".to_owned()))?,
             Some(Target::Discarded) => {
                 if source.linker == Linker::Lld && how.act != Act::Store {
@@ -401,7 +299,9 @@ fn keep<R: Record>(source: &Source<'_, '_>, chunk: &Chunk, out: &mut [u8]) -> Re
     let records = records::<R>(source).map_err(Stop::Bad)?;
     let kept = out.chunks_exact_mut(size_of::<R>());
     let mut near = Near::default();
-    for (record, kept) in records[chunk.relocations.clone()].iter().zip(kept) {
+    let mut remembered = source.lookups.map(Remembered::new);
+    let here = chunk.relocations.clone().zip(&records[chunk.relocations.clone()]);
+    for ((at, record), kept) in here.zip(kept) {
         let mut relocation = record.decode();
         let bad = |cause: &str| Stop::Bad(source.fault(record.decode().offset, cause));
         let index = relocation.symbol as usize;
@@ -426,9 +326,13 @@ fn keep<R: Record>(source: &Source<'_, '_>, chunk: &Chunk, out: &mut [u8]) -> Re
                 let addend = relocation.addend.unwrap_or(0);
                 let value = match *target {
                     Target::Value(value) => Some(value.wrapping_add_signed(addend)),
-                    Target::Merged { group, member } => {
-                        source.merged[group as usize].find_near(member, addend as u64, &mut near)
-                    }
+                    Target::Merged { group, member } => remembered
+                        .as_mut()
+                        .and_then(|remembered| remembered.get(at))
+                        .or_else(|| {
+                            let merged = &source.merged[group as usize];
+                            merged.find_near(member, addend as u64, &mut near)
+                        }),
                     Target::Discarded | Target::Unknown => None,
                 };
                 let value = value.ok_or_else(|| bad("its target is not known"))?;

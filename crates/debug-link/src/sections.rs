@@ -12,7 +12,7 @@ use crate::linker::Linker;
 use crate::map::LinkMap;
 use crate::merge::{self, Merged};
 use crate::object::{Input, Object};
-use crate::prepare::Prepared;
+use crate::prepare::{AllLookups, Prepared};
 use crate::relocate::Source;
 use crate::targets::{self, Target};
 
@@ -24,6 +24,8 @@ pub struct DebugSections<'a> {
     pub(crate) layout: Layout<'a>,
     pub(crate) merged: Vec<Merged<'a>>,
     pub(crate) targets: Vec<Vec<Target>>,
+    /// What is remembered of references to strings, if these are merged as they were expected to be.
+    lookups: Option<Arc<AllLookups<'a>>>,
 }
 
 impl<'a> DebugSections<'a> {
@@ -47,7 +49,10 @@ impl<'a> DebugSections<'a> {
         let mut layout = Layout::new(&objects, map)?;
         let merged = merge::merge_all(&mut layout, prepared, &objects, image, linker)?;
         let targets = targets::resolve(&objects, &layout, &merged, symbols, linker);
-        Ok(DebugSections { linker, objects, layout, merged, targets })
+        let mut groups = layout.groups.iter().filter(|group| group.debug.is_some());
+        let expected = groups.all(|group| prepared.strings(&group.members).is_some());
+        let lookups = expected.then(|| prepared.lookups.clone());
+        Ok(DebugSections { linker, objects, layout, merged, targets, lookups })
     }
 
     /// The section of that name; `None` if there is none.
@@ -71,6 +76,7 @@ impl<'a> DebugSections<'a> {
             targets: &self.targets[piece.input as usize],
             names: names.get(piece.input as usize).map_or(&[], |names| &names[..]),
             merged: &self.merged,
+            lookups: self.lookups.as_ref().and_then(|all| all.get(&(piece.input, piece.section))),
             offset: piece.offset,
             linker: self.linker,
         })

@@ -19,10 +19,9 @@ pub(crate) struct Cli {
     command: Command,
 }
 
-/// Memory that grows and is given back by all threads at once. With glibc's allocator two threads spend twice the
-/// system's time of one on pages; musl's, of a static build, has one lock for all.
+/// Memory that runs out is told as any other fault.
 #[global_allocator]
-static HEAP: pipeline::Heap<mimalloc::MiMalloc> = pipeline::Heap(mimalloc::MiMalloc);
+static HEAP: pipeline::Heap<std::alloc::System> = pipeline::Heap(std::alloc::System);
 
 #[derive(Debug, Subcommand)]
 enum Command {

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::Scope;
 use std::time::Instant;
@@ -97,12 +97,14 @@ pub(super) struct Shared<'o> {
     old: Mutex<Option<OldKernel>>,
     /// How long somebody has waited for what is prepared, in microseconds.
     waited: AtomicU64,
+    /// Set when a step asks for what is made ready: nothing more is looked up ahead then.
+    asked: AtomicBool,
 }
 
 impl<'o> Shared<'o> {
     pub(super) fn new(objects: &'o [Object], linker: Linker, old: Option<OldKernel>) -> Self {
         let (prepared, old, waited) = (OnceLock::new(), Mutex::new(old), AtomicU64::new(0));
-        Shared { objects, linker, prepared, old, waited }
+        Shared { objects, linker, prepared, old, waited, asked: AtomicBool::new(false) }
     }
 
     /// The kernel of the link before, if its file is still to be had.
@@ -120,6 +122,11 @@ impl<'o> Shared<'o> {
     /// # Errors
     /// A rule that is not followed, each time it is asked for.
     pub(super) fn prepared(&self) -> std::result::Result<&Prepared<'o>, debug_link::Error> {
+        self.asked.store(true, Ordering::Relaxed);
+        self.prepare()
+    }
+
+    fn prepare(&self) -> std::result::Result<&Prepared<'o>, debug_link::Error> {
         let (asked, mut done_here) = (Instant::now(), false);
         let prepare = || {
             done_here = true;
@@ -157,8 +164,13 @@ impl<'o> Shared<'o> {
         let work = move || {
             let (verb, output) = PREPARATION;
             // Whatever goes wrong is met again by the step that needs it.
-            let work = || jobs.run_beside(|| self.prepared().is_ok());
-            let (done, mut step) = timeline.measure(verb, output, "native", work);
+            let work = || {
+                let pages = self.pages();
+                let prepared = self.prepare();
+                prepared.map(|known| known.look_ahead(&self.asked, &|read| pages.forget(read)))
+            };
+            let (done, mut step) =
+                timeline.measure(verb, output, "native", || jobs.run_beside(|| work().is_ok()));
             if let Ok(Some(_)) = done {
                 step.beside = true;
                 step.waited_for.extend(after);
