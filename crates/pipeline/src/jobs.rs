@@ -47,11 +47,14 @@ impl Jobs {
         }
     }
 
-    /// Runs `work` in a pool of as many threads as there are to be had now.
+    /// Runs `work` in a pool of as many threads as there are to be had now; what is in a pool already stays there.
     ///
     /// # Errors
     /// The threads cannot be started.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
+        if rayon::current_thread_index().is_some() {
+            return Ok(work());
+        }
         let (threads, tokens) = self.acquire();
         in_pool(threads, work, tokens)
     }
@@ -143,6 +146,8 @@ mod tests {
     #[test]
     fn work_runs_with_the_given_number_of_threads() {
         assert_eq!(Jobs::Fixed(3).run(rayon::current_num_threads).unwrap(), 3);
+        let inside = || Jobs::Fixed(5).run(rayon::current_num_threads).unwrap();
+        assert_eq!(Jobs::Fixed(2).run(inside).unwrap(), 2);
         assert_eq!(Jobs::Fixed(3).run_beside(rayon::current_num_threads).unwrap(), Some(2));
         assert_eq!(Jobs::Fixed(1).run_beside(rayon::current_num_threads).unwrap(), None);
     }

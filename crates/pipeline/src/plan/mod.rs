@@ -153,6 +153,23 @@ impl Plan {
         }
     }
 
+    /// How many of the steps behind the step `at` can be done beside it. Only types take so long that it is worth it:
+    /// the symbols, which need nothing of them, are read and made into tables meanwhile.
+    pub fn beside(&self, at: usize) -> usize {
+        let native = |step: &&Step| step.engine == Engine::Native;
+        let Some(types) = self.steps.get(at).filter(native) else { return 0 };
+        if !matches!(types.action, Action::Btf { encoder: Engine::Native, .. }) {
+            return 0;
+        }
+        let settle = self.settle.as_ref().map_or(self.steps.len(), |settle| settle.before);
+        let until = if settle > at { settle } else { self.steps.len() };
+        let symbols = |step: &&Step| {
+            let kind = matches!(step.action, Action::Nm { .. } | Action::Ksyms { .. });
+            kind && native(step) && !step.inputs().contains(&types.output())
+        };
+        self.steps[at + 1..until].iter().take_while(symbols).count()
+    }
+
     /// How many links the plan contains, the final one included.
     pub fn links(&self) -> usize {
         self.steps.iter().filter(|step| matches!(step.action, Action::Ld { .. })).count()

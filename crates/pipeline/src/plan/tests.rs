@@ -363,6 +363,20 @@ fn a_warm_start_links_once() {
 }
 
 #[test]
+fn symbols_are_read_beside_types_where_this_process_makes_both() {
+    let names = ["KALLSYMS", "DEBUG_INFO", "DEBUG_INFO_BTF"];
+    let beside = |plan: &Plan| -> Vec<String> {
+        let all = 0..plan.steps.len();
+        let behind = all.flat_map(|at| &plan.steps[at + 1..at + 1 + plan.beside(at)]);
+        behind.map(|step| step.line().trim().to_string()).collect()
+    };
+    let lean = plan(&names, Schedule::Lean, Engine::Native, 0);
+    assert_eq!(beside(&lean), ["NM      .tmp_vmlinux1.syms", "KSYMS   .tmp_vmlinux1.kallsyms.o"]);
+    assert_eq!(beside(&warm(&names, 0)).len(), 2);
+    assert!(beside(&plan(&names, Schedule::Merged, Engine::Kernel, 0)).is_empty());
+}
+
+#[test]
 fn a_wrong_prediction_is_mended_by_the_pass_that_a_cold_start_makes() {
     let (once, twice, thrice) = (warm(BOTH, 0), warm(BOTH, 1), warm(BOTH, 2));
     let settle = once.settle.unwrap();

@@ -39,7 +39,8 @@ impl Stage<'_> {
         shared: &Shared<'_>,
     ) -> Result<Option<Plan>> {
         let mut plan = self.plan(start, more_passes);
-        for at in 0.. {
+        let mut at = 0;
+        loop {
             // Is all that was made as large as what was linked? If not, the plan with one pass more, which is
             // the same up to here, takes over.
             while let Some(settle) = plan.settle.as_ref().filter(|settle| settle.before == at)
@@ -49,10 +50,17 @@ impl Stage<'_> {
                 plan = self.plan(start, more_passes);
             }
             let Some(step) = plan.steps.get(at) else { break };
-            match self.step(step, shared) {
+            // The commands of make V=1 stand below their lines, so there is one step at a time.
+            let beside = if self.call.verbose() { 0 } else { plan.beside(at) };
+            let result = match &plan.steps[at + 1..at + 1 + beside] {
+                [] => self.step(step, shared),
+                others => self.steps(step, others, shared),
+            };
+            match result {
                 Err(_) if step.is_trial() && process::check_interrupt().is_ok() => return Ok(None),
                 result => result?,
             }
+            at += 1 + beside;
         }
         Ok(Some(plan))
     }

@@ -28,6 +28,7 @@ use std::sync::Arc;
 use image::Elf;
 
 use crate::call::Call;
+use crate::cost;
 use crate::error::{Error, Result};
 use crate::faults::{self, Doomed};
 use crate::features::BtfRecipe;
@@ -38,7 +39,7 @@ use crate::plan::{Action, DEBUG_FILE, DebugInfo, Engine, Needs, Part, Schedule, 
 use crate::process;
 use crate::say;
 use crate::sizes::Sizes;
-use crate::timeline::{Link, Timeline};
+use crate::timeline::{self, Link, Timeline};
 use crate::toolbox::Toolbox;
 use crate::tree::Tree;
 
@@ -216,6 +217,47 @@ impl<'a> Stage<'a> {
             self.timeline.measure(verb, output, engine, || self.execute(step, shared));
         self.note(timed, step, shared, result.is_ok());
         result.map_err(|error| error.in_step(name))
+    }
+
+    /// Does a step, and others beside it one after the other, in the same threads.
+    fn steps(&mut self, step: &Step, others: &[Step], shared: &Shared<'_>) -> Result<()> {
+        process::check_interrupt()?;
+        let named = |step: &Step| format!("{} {}", step.verb(), step.output());
+        for step in std::iter::once(step).chain(others) {
+            say::line(step.line()).map_err(|error| error.in_step(named(step)))?;
+        }
+        let stage = &*self;
+        let done = |step: &Step| {
+            let (verb, output, engine) = (step.verb(), step.output(), step.engine_name());
+            let (result, timed) =
+                stage.timeline.measure(verb, output, engine, || stage.execute(step, shared));
+            (result.map_err(|error| error.in_step(named(step))), timed)
+        };
+        let in_turn = || {
+            let mut all = Vec::new();
+            for step in others {
+                all.push(done(step));
+                if all.last().is_some_and(|(result, _)| result.is_err()) {
+                    break;
+                }
+            }
+            all
+        };
+        let (both, cost) = cost::of(|| stage.jobs.run(|| rayon::join(|| done(step), in_turn)));
+        let ((first, mut timed), rest) = both?;
+        // Threads go from one to the other, so only what all took together is known.
+        (timed.cpu_us, timed.threads) = (Some(timeline::micros(cost.cpu)), Some(cost.threads));
+        let before = self.last_step.clone();
+        self.note(timed, step, shared, first.is_ok());
+        let first_done = std::mem::replace(&mut self.last_step, before);
+        let mut result = first;
+        for ((done, timed), step) in rest.into_iter().zip(others) {
+            let timed = timeline::Step { cpu_us: None, threads: None, ..timed };
+            self.note(timed, step, shared, done.is_ok());
+            result = result.and(done);
+        }
+        self.last_step = first_done;
+        result
     }
 
     fn execute(&self, step: &Step, shared: &Shared<'_>) -> Result<()> {

@@ -166,7 +166,8 @@ impl Timeline {
     }
 }
 
-fn micros(time: Duration) -> u64 {
+/// A time as the timeline has it, in microseconds.
+pub fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
