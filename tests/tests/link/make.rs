@@ -83,6 +83,7 @@ fn make_links_the_same(name: &str, series: &str, dir: &Path) -> Trees {
     let said = trees.trees.make();
     assert!(links(&said).iter().any(|line| line.contains("KSYMS")), "{name}: no link:\n{said}");
     assert!(trees.built(".vmlinker.json").exists(), "{name}: no record, so vmlinker did not run");
+    assert!(trees.built(".vmlinker.timeline").exists(), "{name}: no timeline");
     trees.assert_as_before(name);
     trees
 }

@@ -252,7 +252,7 @@ impl<'a> Stage<'a> {
         let first_done = std::mem::replace(&mut self.last_step, before);
         let mut result = first;
         for ((done, timed), step) in rest.into_iter().zip(others) {
-            let timed = timeline::Step { cpu_us: None, threads: None, ..timed };
+            let timed = timeline::Step { cpu_us: None, threads: None, beside: true, ..timed };
             self.note(timed, step, shared, done.is_ok());
             result = result.and(done);
         }

@@ -22,8 +22,8 @@ const LONGEST: u64 = 1 << 20;
 /// No link takes as long as this, in microseconds: a month. Sums of such times do not overflow.
 const SLOWEST: u64 = 31 * 86_400 * 1_000_000;
 
-/// No size of ours is larger than this, in bytes.
-const LARGEST: u64 = 1 << 50;
+/// No size of ours is larger than this, in bytes. Sums of all that a file can have do not overflow.
+const LARGEST: u64 = 1 << 44;
 
 /// The last links of a tree.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

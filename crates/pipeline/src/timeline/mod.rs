@@ -60,7 +60,7 @@ pub struct Step {
     pub output: String,
     /// `native`, `kernel`, `linker`, `pahole+native`, `pahole+kernel` or `script`.
     pub engine: String,
-    /// Whether it was done in the background, beside steps that run one after the other.
+    /// Whether it was done in the background or in turn with another, beside steps that run one after the other.
     pub beside: bool,
     /// When it began.
     pub start_us: u64,
@@ -68,7 +68,7 @@ pub struct Step {
     pub end_us: u64,
     /// Threads of vmlinker that it used; those of children are not known.
     pub threads: Option<usize>,
-    /// Processor time, user and system, of all threads and children.
+    /// Processor time, user and system, of all threads and children; that of what was done in turn with it is in it.
     pub cpu_us: Option<u64>,
     /// The most memory that a child had at a time. Never less than what vmlinker had written to when it started it.
     pub child_memory: Option<u64>,

@@ -76,7 +76,8 @@ fn table(text: &mut String, link: &Link, before: Option<&Link>, look: &Look) {
         let line = format!("{name_:name$} {bar}{time:>8}{old:>8}{cpu:>8}  {by}");
         let _ = writeln!(text, "{}", line.trim_end());
     };
-    row("step", &" ".repeat(width), ["s", "before", "CPU"], "by");
+    let heading = before.map_or("", |_| "before");
+    row("step", &" ".repeat(width), ["s", heading, "CPU"], "by");
     let time = |step: Option<&Step>| step.map_or("-".to_string(), |step| seconds(step.wall_us()));
     for (step, old) in pairs {
         let bar = look.paint(Doer::of(step), &bar(step, link.wall_us, width, *look));
@@ -141,11 +142,17 @@ fn made(text: &mut String, link: &Link, before: Option<&Link>, look: &Look) {
     let (now, old) = (contents(link), before.map_or([None; 4], contents));
     let parts: [Vec<Size<'_>>; 4] = [vec![], vec![], kallsyms(link, before), types(link, before)];
     let names = [&*link.output, "System.map", "kallsyms", "BTF"];
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
     text.push('\n');
     for (((name, now), old), mut parts) in names.into_iter().zip(now).zip(old).zip(parts) {
         let Some(now) = now else { continue };
-        let _ =
-            writeln!(text, "{:10} {:>13} bytes{}", shown(name), grouped(now), changed(now, old));
+        let _ = writeln!(
+            text,
+            "{:width$} {:>13} bytes{}",
+            shown(name),
+            grouped(now),
+            changed(now, old)
+        );
         parts.sort_by_key(|part| std::cmp::Reverse(part.bytes));
         let parts: Vec<String> = parts.iter().map(part).collect();
         wrap(text, &parts, look.width);

@@ -135,7 +135,11 @@ pub fn circumstances(link: &Link) -> Vec<String> {
         }
     }];
     words.extend(link.linker.clone());
-    words.extend(link.pahole.as_ref().map(|version| format!("BTF of pahole {version}")));
+    words.extend(
+        link.pahole
+            .as_ref()
+            .map(|version| format!("BTF of pahole {}", version.trim_start_matches('v'))),
+    );
     words
 }
 
