@@ -148,6 +148,10 @@ impl<'a> Plan<'a> {
         E: From<Error> + Send,
     {
         let items = self.items(note, whole).map_err(|error| Halt::Failed(error.into()))?;
+        if let Some(release) = how.release {
+            // Where parts begin has been looked for all over the relocations.
+            self.sections.objects.iter().for_each(|object| release(object.elf.data()));
+        }
         if how.zeros {
             self.pass_zeros(&items, sink).map_err(Halt::Failed)?;
         }

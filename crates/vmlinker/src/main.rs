@@ -5,6 +5,7 @@
 //! `resolve_btfids`), so that a single one can be swapped into a kernel build.
 
 mod cmd;
+mod memory;
 
 use std::process::ExitCode;
 
@@ -49,6 +50,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    memory::grow_in_large_steps();
     if let Err(error) = pipeline::watch_faults() {
         return report(&error.into());
     }
