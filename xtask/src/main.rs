@@ -8,6 +8,7 @@ mod bench;
 mod checks;
 mod config;
 mod demo;
+mod dist;
 mod fuzz;
 mod kernel;
 mod mirror;
@@ -44,6 +45,8 @@ enum Task {
     Test(test::Args),
     /// Measure vmlinker beside the tools whose place it takes, and write docs/bench.
     Bench(bench::Args),
+    /// Make a release in target/dist: a static program, manual pages, completions and a Debian package.
+    Dist(dist::Args),
     /// Run libFuzzer on every parser.
     Fuzz(fuzz::Args),
     /// Install and fetch what is missing. The other commands do this themselves.
@@ -86,6 +89,7 @@ fn main() -> ExitCode {
         Task::Demo(args) => demo::run(&args),
         Task::Test(args) => test::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Dist(args) => dist::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::BenchBtf { blob } => bench::read(&blob),
         Task::BenchKallsyms(args) => bench::convert(&args),

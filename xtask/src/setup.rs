@@ -50,8 +50,10 @@ const CROSS: &[&str] = &[
     "gcc-riscv64-linux-gnu",
     "gcc-s390x-linux-gnu",
 ];
+/// Builds a static program.
+const STATIC: &[&str] = &["gcc", "musl-tools"];
 /// Looks at manual pages, completions and the package.
-const PACKAGE: &[&str] = &["dpkg-dev", "fish", "groff-base", "lintian", "mandoc", "zsh"];
+const PACKAGE: &[&str] = &["fish", "groff-base", "lintian", "mandoc", "zsh"];
 /// Further tools that the peer tests compare with, what compiles BPF programs and reads them in QEMU, what shows pages,
 /// and what bpftool from source and the tests of git trees need.
 const PEERS: &[&str] = &[
@@ -96,6 +98,11 @@ pub fn run(purpose: Purpose) -> Result<()> {
 pub fn kernel(series: Option<&str>) -> Result<()> {
     apt::install(BUILD)?;
     series.map_or(Ok(()), sources::ensure)
+}
+
+/// Prepares the machine for making a release.
+pub fn dist() -> Result<()> {
+    apt::install(STATIC)
 }
 
 /// Prepares the machine for booting a kernel.

@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 use crate::kernel::Kernel;
 use crate::progress::{self, headline, say};
 use crate::setup::{self, Purpose};
-use crate::{checks, process, record, workspace};
+use crate::{checks, dist, process, record, workspace};
 
 /// What to test.
 #[derive(Debug, clap::Args)]
@@ -94,6 +94,9 @@ fn parts(filter: Option<&str>) -> Result<Tally> {
     tally.tests("the corpus of the fuzzers", &["--package", "fuzz"], filter);
     // The peer tests run it.
     tally.part("vmlinker, built for release", || workspace::release("vmlinker").map(drop));
+    if filter.is_none() {
+        tally.part("the package of it", || dist::test(&workspace::release("vmlinker")?));
+    }
     tally.tests("the peer tests", &["--package", "peer-tests", "--release"], filter);
     Ok(tally)
 }

@@ -26,10 +26,15 @@ pub fn cargo() -> Command {
 /// Builds a program of the workspace as it is released, and returns where it is.
 pub fn release(package: &str) -> Result<PathBuf> {
     process::run(cargo().args(["build", "--quiet", "--release", "--package", package]))?;
-    let xtask = std::env::current_exe()?;
-    // target/PROFILE/xtask beside target/release/PACKAGE.
-    let target = xtask.ancestors().nth(2).context("xtask does not lie in a target directory")?;
-    let program = target.join("release").join(package);
+    let program = target()?.join("release").join(package);
     ensure!(program.exists(), "no {}", program.display());
     Ok(program)
+}
+
+/// The target directory that this program was built in.
+pub fn target() -> Result<PathBuf> {
+    let xtask = std::env::current_exe()?;
+    // target/PROFILE/xtask.
+    let target = xtask.ancestors().nth(2).context("xtask does not lie in a target directory")?;
+    Ok(target.to_owned())
 }

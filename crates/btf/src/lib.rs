@@ -16,6 +16,27 @@
 //! Cost: [`Btf::parse`] makes one pass over the type section to find where each type begins, four bytes
 //! of index a type: 2 ms for the 6 MB of a kernel. Names are borrowed from the blob.
 //!
+//! ```
+//! use btf::{Btf, Builder, Def, Endianness, Int};
+//!
+//! /// `int`, and a typedef of it.
+//! fn types(typedef: &str) -> Result<Vec<u8>, btf::WriteError> {
+//!     let mut builder = Builder::new(Endianness::Little);
+//!     let signed = Int { encoding: Int::SIGNED, offset: 0, bits: 32 };
+//!     let int = builder.add(&Def::Int(b"int", 4, signed))?;
+//!     builder.add(&Def::Typedef(typedef.as_bytes(), int))?;
+//!     builder.finish()
+//! }
+//!
+//! let (old, new) = (types("pid_t")?, types("tid_t")?);
+//! let found = btf::diff(&Btf::parse(&old)?, &Btf::parse(&new)?)?;
+//! for difference in &found {
+//!     println!("{difference}");
+//! }
+//! assert_eq!(found.len(), 2, "one is gone, one is new");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Source of facts: include/uapi/linux/btf.h and Documentation/bpf/btf.rst of Linux 6.1 to 7.3;
 //! tools/lib/bpf/btf.c (what libbpf accepts), kernel/bpf/btf.c (what the kernel accepts).
 #![forbid(unsafe_code)]

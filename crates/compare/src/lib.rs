@@ -11,6 +11,16 @@
 //! Cost: bytes are compared at the speed of memory. Only debug sections that differ are decoded, both sides at
 //! once, the units in parallel.
 //!
+//! ```
+//! use compare::Verdict;
+//!
+//! let data = std::fs::read(std::env::current_exe()?)?;
+//! let elf = image::Elf::parse(&data)?;
+//! let comparison = compare::compare(&elf, &elf)?;
+//! assert_eq!(comparison.verdict(), Verdict::Identical);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Source of facts: the ELF specification, DWARF 5 (sections 6.2 and 7.5).
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

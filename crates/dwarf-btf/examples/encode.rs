@@ -1,24 +1,27 @@
-//! Encodes a file and writes the blob: `encode FILE OUT [1.24|1.32] [exact]`.
+//! Makes BTF of a file's debug information, as pahole would, and writes the blob: `encode FILE OUT [1.24] [exact]`.
+//!
+//! With `1.24` it is that of pahole 1.24 instead of 1.32; with `exact` it is deduplicated type by type, which is slower
+//! and gives the same.
+
+use std::error::Error;
+use std::time::Instant;
 
 use dwarf_btf::{Options, PaholeVersion};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let args: Vec<String> = std::env::args().collect();
-    let data = std::fs::read(&args[1])?;
-    let start = std::time::Instant::now();
-    let elf = image::Elf::parse(&data)?;
-    let old = args.get(3).is_some_and(|version| version == "1.24");
+fn main() -> Result<(), Box<dyn Error>> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let [file, out, how @ ..] = words.as_slice() else { return Err("encode FILE OUT".into()) };
+    let has = |word: &str| how.iter().any(|given| given == word);
+    let old = has("1.24");
     let pahole = if old { PaholeVersion::V1_24 } else { PaholeVersion::V1_32 };
-    let exact_dedup = args.get(4).is_some();
+    let exact_dedup = has("exact");
     let options = Options { pahole, consistent_functions: !old, exact_dedup, ..Options::default() };
-    let encoded = dwarf_btf::encode(&elf, &options)?;
-    eprintln!(
-        "{:?}: {} units, {} types, {} bytes",
-        start.elapsed(),
-        encoded.report.units,
-        encoded.report.types,
-        encoded.btf.len()
-    );
-    std::fs::write(&args[2], encoded.btf)?;
+    let start = Instant::now();
+    let data = std::fs::read(file)?;
+    let encoded = dwarf_btf::encode(&image::Elf::parse(&data)?, &options)?;
+    let (report, bytes) = (&encoded.report, encoded.btf.len());
+    let (units, types, time) = (report.units, report.types, start.elapsed());
+    println!("{units} units, {types} types, {bytes} bytes in {time:?}");
+    std::fs::write(out, encoded.btf)?;
     Ok(())
 }

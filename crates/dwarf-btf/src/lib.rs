@@ -1,5 +1,16 @@
 //! DWARF to deduplicated BTF, byte for byte what pahole makes of a kernel.
 //!
+//! ```no_run
+//! use dwarf_btf::{Options, PaholeVersion};
+//!
+//! let data = std::fs::read("vmlinux")?;
+//! let elf = image::Elf::parse(&data)?;
+//! let options = Options { pahole: PaholeVersion::V1_32, ..Options::default() };
+//! let encoded = dwarf_btf::encode(&elf, &options)?;
+//! println!("{} units, {} bytes of BTF", encoded.report.units, encoded.btf.len());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! The way from an image to a blob:
 //! 1. `sections`: the debug sections, unpacked or relocated where they have to be; or those of a
 //!    [`DebugSource`], which gives `.debug_info` some units at a time (`source`).

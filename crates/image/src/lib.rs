@@ -11,6 +11,16 @@
 //! Cost: [`Elf::parse`] decodes the section headers only; nothing is copied. A symbol table of
 //! 186,000 entries decodes in a few milliseconds.
 //!
+//! ```
+//! use image::Elf;
+//!
+//! let data = std::fs::read(std::env::current_exe()?)?;
+//! let elf = Elf::parse(&data)?;
+//! let (index, text) = elf.section(".text").ok_or("no .text")?;
+//! println!("section {index}: {} bytes at {:#x}", elf.bytes(text)?.len(), text.addr);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Source of facts: the ELF specification (gABI); decoding and encoding of the file format itself is
 //! done by the `object` crate.
 #![forbid(unsafe_code)]

@@ -32,6 +32,17 @@
 //!
 //! What differs between kernels is a [`Dialect`]; what a configuration chooses is [`Options`].
 //!
+//! # A kernel's symbols, read back
+//! ```no_run
+//! let data = std::fs::read("vmlinux")?;
+//! let elf = image::Elf::parse(&data)?;
+//! for symbol in kallsyms::reader::read(&elf)? {
+//!     let (addr, kind) = (symbol.addr, char::from(symbol.kind));
+//!     println!("{addr:016x} {kind} {}", String::from_utf8_lossy(&symbol.name));
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Source of facts: `scripts/kallsyms.c`, `kernel/kallsyms.c` and `kernel/kallsyms_internal.h` of Linux
 //! 6.1, 6.12 and 7.3.
 #![forbid(unsafe_code)]

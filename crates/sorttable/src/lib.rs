@@ -21,6 +21,17 @@
 //! the others, as keys of 8 bytes. In processor time, the list of functions read: 9 ms for the 130,000
 //! ORC entries and 23,000 locations of a small x86_64 kernel, 27 ms for a million and 60,000.
 //!
+//! ```no_run
+//! use sorttable::{Dialect, Options};
+//!
+//! let mut data = std::fs::read("vmlinux")?;
+//! let source = std::fs::read("scripts/sorttable.c")?;
+//! let options = Options { dialect: Dialect::detect(&[&source])?, ..Options::default() };
+//! let sorted = sorttable::sort(&image::Elf::parse(&data)?, &options)?;
+//! image::apply(&mut data, &sorted.patches)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Source of facts: `scripts/sorttable.{c,h}` and `tools/arch/*/include/asm/orc_types.h` of Linux 6.1,
 //! 6.12 and 7.3, and their behaviour (`tests/tests/sorttable.rs` compares bytes).
 #![forbid(unsafe_code)]

@@ -10,6 +10,14 @@
 //! Cost: for 186,000 symbols a few milliseconds; memory in proportion to the symbols, whose names
 //! are borrowed from the image.
 //!
+//! ```
+//! let map = b"ffffffff81000000 T _text\nffffffff81000040 t helper\n";
+//! let entries = sysmap::parse_map(map)?;
+//! assert_eq!((entries[1].addr, entries[1].kind), (0xffff_ffff_8100_0040, b't'));
+//! assert_eq!(sysmap::write_map(&entries, image::Class::Elf64), map);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Source of facts: GNU binutils 2.40 and llvm-nm 14 and 19 (see `letter.rs`); the kernel's
 //! `scripts/mksysmap` and `scripts/link-vmlinux.sh` from 6.1 to 7.3; POSIX for regular expressions and
 //! the shell's quoting.
