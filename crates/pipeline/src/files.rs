@@ -24,13 +24,13 @@ pub fn read_text(path: &Path) -> Result<String> {
 
 /// The bytes of a file.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(|error| Error::file(path, reason(&error)))
+    fs::read(path).map_err(|error| fault(path, &error))
 }
 
 /// Maps a file for reading.
 pub fn map(path: &Path) -> Result<Mmap> {
     let mapped = File::open(path).and_then(|file| map_open(&file));
-    mapped.map_err(|error| Error::file(path, reason(&error)))
+    mapped.map_err(|error| fault(path, &error))
 }
 
 /// Maps an open file for reading.
@@ -56,7 +56,7 @@ pub fn reader_at(
 pub fn map_private(path: &Path) -> Result<MmapMut> {
     // SAFETY: as for `map_open`: what is changed is the map's own.
     let mapped = File::open(path).and_then(|file| unsafe { MmapOptions::new().map_copy(&file) });
-    mapped.map_err(|error| Error::file(path, reason(&error)))
+    mapped.map_err(|error| fault(path, &error))
 }
 
 /// Gives the pages of a part of a mapped file back that is not read any more.
@@ -77,7 +77,7 @@ pub fn forget(map: &Mmap, range: Range<u64>) {
 
 /// Writes a file: beside its place, then renamed.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    write_beside(path, &[bytes], None).map_err(|error| Error::file(path, reason(&error)))
+    write_beside(path, &[bytes], None).map_err(|error| fault(path, &error))
 }
 
 /// Writes a program, as a linker does: beside its place, then renamed.
@@ -127,16 +127,16 @@ fn beside(path: &Path) -> PathBuf {
 
 /// Creates a file for a child process to write to.
 pub fn create(path: &Path) -> Result<File> {
-    File::create(path).map_err(|error| Error::file(path, reason(&error)))
+    File::create(path).map_err(|error| fault(path, &error))
 }
 
 /// Applies patches to a file in place.
 pub fn patch(path: &Path, patches: &[Patch]) -> Result<()> {
     let file = fs::OpenOptions::new().write(true).open(path);
-    let file = file.map_err(|error| Error::file(path, reason(&error)))?;
+    let file = file.map_err(|error| fault(path, &error))?;
     for patch in patches {
         let written = file.write_all_at(&patch.bytes, patch.offset);
-        written.map_err(|error| Error::file(path, reason(&error)))?;
+        written.map_err(|error| fault(path, &error))?;
     }
     Ok(())
 }
@@ -145,7 +145,8 @@ pub fn patch(path: &Path, patches: &[Patch]) -> Result<()> {
 pub fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(Error::file(path, format!("cannot be removed: {}", reason(&error))))
+            let cause = format!("cannot be removed: {}", reason(&error));
+            Err(Error { cause, ..fault(path, &error) })
         }
         _ => Ok(()),
     }
@@ -162,7 +163,21 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
         }
         _ => Err(error),
     });
-    moved.map_err(|error| Error::file(to, reason(&error)))
+    moved.map_err(|error| fault(to, &error))
+}
+
+/// A fault of `path`, with what to do about it where that can be said.
+pub fn fault(path: &Path, error: &io::Error) -> Error {
+    let fault = Error::file(path, reason(error));
+    match error.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            fault.advise("whose is it? 'vmlinker doctor -C BUILD' looks at a tree's rights")
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            fault.advise("make room, or link to another disk: vmlinker relink --output FILE")
+        }
+        _ => fault,
+    }
 }
 
 /// The system's words for an error, without the number that Rust appends.
@@ -188,6 +203,14 @@ mod tests {
         let names: Vec<_> =
             fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(names, ["taken"]);
+    }
+
+    #[test]
+    fn rights_and_room_come_with_advice() {
+        let advice = |kind: io::ErrorKind| fault(Path::new("x"), &kind.into()).advice.concat();
+        assert!(advice(io::ErrorKind::PermissionDenied).contains("doctor"));
+        assert!(advice(io::ErrorKind::StorageFull).contains("make room"));
+        assert_eq!(advice(io::ErrorKind::NotFound), "");
     }
 
     #[test]

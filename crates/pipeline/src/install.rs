@@ -102,11 +102,14 @@ fn called(text: &str) -> Option<PathBuf> {
 pub fn install(srctree: &Path, program: &Path) -> Result<()> {
     let (script, kept) = (srctree.join(SCRIPT), srctree.join(KEPT));
     if kept.exists() {
-        return Err(Error::file(srctree, "vmlinker is installed here already"));
+        return Err(Error::file(srctree, "vmlinker is installed here already")
+            .advise("to install another one: vmlinker uninstall, then install"));
     }
     let text = files::read_text(&script)
         .map_err(|error| error.advise("is this the source tree of a kernel?"))?;
-    Features::detect(&text).map_err(|error| Error::file(&script, error))?;
+    Features::detect(&text).map_err(|error| {
+        Error::file(&script, error).advise("the scripts of Linux 6.1 to 7.3 are known")
+    })?;
     let tracked = git_tracks(srctree)?;
     let stub = stub(program, tracked)?;
     files::rename(&script, &kept)?;
@@ -127,7 +130,8 @@ pub fn install(srctree: &Path, program: &Path) -> Result<()> {
 pub fn uninstall(srctree: &Path) -> Result<()> {
     let (script, kept) = (srctree.join(SCRIPT), srctree.join(KEPT));
     if !kept.exists() {
-        return Err(Error::file(srctree, "vmlinker is not installed here"));
+        return Err(Error::file(srctree, "vmlinker is not installed here")
+            .advise("vmlinker is installed in sources: where the kernel's own Makefile is"));
     }
     let text = files::read_text(&script)?;
     if !text.contains(MARK) {
@@ -200,6 +204,7 @@ fn git(srctree: &Path, arguments: &[&str]) -> Result<Output> {
     let output = git.output();
     output.map_err(|error| {
         Error::file(srctree, format!("a git tree, but git cannot be run: {error}"))
+            .advise("git has to be told of the exchanged script, or the release says -dirty")
     })
 }
 

@@ -156,7 +156,8 @@ impl Running {
             });
         }
         let child = command.spawn().map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => Error::new(format!("{program}: no such program")),
+            io::ErrorKind::NotFound => Error::new(format!("{program}: no such program"))
+                .advise("'vmlinker doctor -C BUILD' says which programs a link of a tree needs"),
             _ => Error::new(format!("{program}: cannot be started: {error}")),
         })?;
         let group = Pid::from_child(&child);

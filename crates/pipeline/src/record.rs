@@ -20,6 +20,9 @@ pub const RECORD: &str = ".vmlinker.json";
 /// Form of the record; a change that older releases cannot read gets the next number.
 const FORMAT: u32 = 1;
 
+/// What to do about a record that cannot be read.
+const ANEW: &str = "remove it; the next link by make writes another";
+
 /// Variables that name the tools whose versions are recorded, beside the linker.
 const TOOLS: [&str; 4] = ["CC", "NM", "OBJCOPY", "PAHOLE"];
 
@@ -75,12 +78,13 @@ impl Record {
                 .advise("link it once with vmlinker (vmlinker install SRCTREE; make) or see: vmlinker record --help"));
         }
         let text = files::read_text(&path)?;
-        let mut record: Record = serde_json::from_str(&text)
-            .map_err(|error| Error::file(&path, format!("not a record of a link: {error}")))?;
+        let mut record: Record = serde_json::from_str(&text).map_err(|error| {
+            Error::file(&path, format!("not a record of a link: {error}")).advise(ANEW)
+        })?;
         if record.format != FORMAT {
             let cause =
                 format!("form {} of the record; this release reads {FORMAT}", record.format);
-            return Err(Error::file(&path, cause));
+            return Err(Error::file(&path, cause).advise(ANEW));
         }
         record.call.dir = absolute(dir)?;
         // How much to say is a matter of now, not of then.

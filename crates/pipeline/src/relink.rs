@@ -168,7 +168,8 @@ fn take_results(call: &Call, tree: &Tree, output: &Path) -> Result<()> {
     }
     let kernel = call.dir.join(&needs.output);
     if !kernel.exists() {
-        return Err(Error::file(&kernel, "the link succeeded but made no kernel"));
+        return Err(Error::file(&kernel, "the link succeeded but made no kernel")
+            .advise("does the tree's own link-vmlinux.sh write this name?"));
     }
     files::rename(&kernel, output)
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::faults::Doomed;
+use crate::files;
 use crate::plan::DEBUG_FILE;
 use crate::record::absolute;
 
@@ -49,7 +50,7 @@ impl Shadow {
         let name = output.file_name().ok_or_else(|| Error::file(output, "not a file's name"))?;
         let name = format!(".{}.vmlinker.{}", name.to_string_lossy(), std::process::id());
         let dir = absolute(parent)?.join(name);
-        let in_dir = |error: std::io::Error| Error::file(&dir, error.kind());
+        let in_dir = |error: std::io::Error| files::fault(&dir, &error);
         fs::create_dir(&dir).map_err(in_dir)?;
         let shadow = Shadow { dir: dir.clone(), kept: false, _doomed: Doomed::new(dir.clone()) };
         let entries = fs::read_dir(&tree).map_err(|error| Error::file(&tree, error.kind()))?;

@@ -75,7 +75,8 @@ impl Toolbox {
                 (_, None) => {}
                 (Some(Engine::Native), Some(reason)) => {
                     let cause = format!("the native engine cannot do '{}': {reason}", part.name());
-                    return Err(Error::new(cause));
+                    let advice = "leave its engine open: the kernel's own tool does the part then";
+                    return Err(Error::new(cause).advise(advice));
                 }
                 (None, Some(reason)) => {
                     engines = engines.with(part, Engine::Kernel);

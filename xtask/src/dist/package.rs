@@ -107,6 +107,10 @@ fn control(stage: &Path, version: &str, architecture: &str) -> Result<()> {
     }
     fs::write(debian.join("md5sums"), sums)?;
     let size = bytes.div_ceil(1024);
+    // A program of the tests is not static.
+    let program = fs::read(stage.join("usr/bin/vmlinker"))?;
+    let is_static = image::Elf::parse(&program)?.section(".interp").is_none();
+    let libraries = if is_static { "" } else { "Depends: libc6, libgcc-s1\n" };
     let text = format!(
         "Package: vmlinker\n\
          Version: {version}\n\
@@ -115,6 +119,7 @@ fn control(stage: &Path, version: &str, architecture: &str) -> Result<()> {
          Installed-Size: {size}\n\
          Section: devel\n\
          Priority: optional\n\
+         {libraries}\
          Recommends: binutils | lld, make\n\
          Suggests: bash-completion\n\
          Description: drop-in for the Linux kernel's link-vmlinux.sh\n \
@@ -129,7 +134,7 @@ fn control(stage: &Path, version: &str, architecture: &str) -> Result<()> {
     Ok(())
 }
 
-fn copyright(root: &Path) -> Result<String> {
+fn copyright(root: &Path, year: &str) -> Result<String> {
     let mit = fs::read_to_string(root.join("LICENSE-MIT"))?;
     let (holder, licence) = mit.split_once("\n\n").context("LICENSE-MIT begins with its holder")?;
     let licence: String = licence
@@ -146,7 +151,7 @@ fn copyright(root: &Path) -> Result<String> {
          Comment: The program is static. The crates in it (Cargo.lock names them) are under MIT, Apache-2.0, Zlib\n \
          or Unicode-3.0, the C library musl and the allocator mimalloc under MIT.\n\n\
          Files: *\n\
-         Copyright: {holder}\n\
+         Copyright: {year} {holder}\n\
          License: MIT or Apache-2.0\n\n\
          License: MIT\n{licence}\n\
          License: Apache-2.0\n \
@@ -185,18 +190,15 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>> {
 }
 
 impl Package {
-    /// What lintian says, that is nothing. The static program is meant to be, and a package made here has no bug number
-    /// to close and no maintainer whose address answers.
+    /// What lintian says, that is nothing. That the program is static is meant.
     pub fn lint(&self) -> Result<()> {
-        const MEANT: &str = "statically-linked-binary,bogus-mail-host-in-debian-changelog,\
-                             mail-address-loops-or-bounces,initial-upload-closes-no-bugs,\
-                             bogus-mail-host,no-manual-page,hardening-no-pie,\
-                             unstripped-binary-or-object,hardening-no-fortify-functions";
+        const MEANT: &str = "statically-linked-binary";
         let mut lintian = Command::new("lintian");
-        lintian.args(["--allow-root", "--fail-on", "error,warning", "--suppress-tags", MEANT]);
-        lintian.env("LC_ALL", "C.UTF-8");
-        let said = process::output(lintian.arg(&self.file))?;
-        ensure!(said.trim().is_empty(), "lintian: {said}");
+        lintian.args(["--allow-root", "--suppress-tags", MEANT]).env("LC_ALL", "C.UTF-8");
+        let output = lintian.arg(&self.file).output().context("lintian")?;
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        ensure!(output.status.success() && said.trim().is_empty(), "lintian: {said}");
         say("lintian has nothing to say");
         Ok(())
     }
@@ -209,7 +211,8 @@ impl Package {
         }
         fs::write(root.join("var/lib/dpkg/status"), "")?;
         let mut dpkg = Command::new("dpkg");
-        dpkg.arg("--root").arg(root).args(["--force-not-root", "--force-script-chrootless"]);
+        // There is no package in that place on which it could depend.
+        dpkg.arg("--root").arg(root).args(["--force-not-root", "--force-depends"]);
         dpkg.args(["--log", "/dev/null", "--install"]).arg(&self.file);
         process::output(&mut dpkg)?;
         let said = |program: &str| {
@@ -226,7 +229,7 @@ impl Package {
             ensure!(page.exists(), "no {}", page.display());
         }
         let mut remove = Command::new("dpkg");
-        remove.arg("--root").arg(root).args(["--force-not-root", "--force-script-chrootless"]);
+        remove.arg("--root").arg(root).args(["--force-not-root", "--force-depends"]);
         process::output(remove.args(["--log", "/dev/null", "--purge", "vmlinker"]))?;
         ensure!(!root.join("usr/bin").exists(), "the package leaves files behind");
         say("installed, run and removed");

@@ -173,9 +173,7 @@ pub fn examine(build: &Path, request: &Request) -> Report {
         Ok(tree) => tree,
         Err(error) => {
             report.problem("tree", error.to_string());
-            if let Some(advice) = error.advice.first() {
-                report.next(advice.clone());
-            }
+            error.advice.first().into_iter().for_each(|advice| report.next(advice.clone()));
             return report;
         }
     };
@@ -199,10 +197,7 @@ fn patient<'a>(
         Ok(toolbox) => toolbox,
         Err(error) => {
             report.problem("engines", error.to_string());
-            report.next(match error.advice.first() {
-                Some(advice) => advice.clone(),
-                None => "leave that part's engine out: it is chosen then".to_string(),
-            });
+            error.advice.first().into_iter().for_each(|advice| report.next(advice.clone()));
             return None;
         }
     };
