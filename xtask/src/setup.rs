@@ -102,7 +102,7 @@ pub fn kernel(series: Option<&str>) -> Result<()> {
 
 /// Prepares the machine for making a release.
 pub fn dist() -> Result<()> {
-    apt::install(STATIC)
+    apt::install(&[STATIC, &["lintian"]].concat())
 }
 
 /// Prepares the machine for booting a kernel.

@@ -27,6 +27,9 @@ pub struct Args {
     /// Where to put it; by default target/dist.
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
+    /// Pack this vmlinker and build none.
+    #[arg(long, value_name = "FILE", conflicts_with = "check")]
+    program: Option<PathBuf>,
     /// Build all of it a second time, from a copy of the sources in another place, and compare.
     #[arg(long)]
     check: bool,
@@ -39,13 +42,19 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     headline("set-up");
     setup::dist()?;
-    headline("a static vmlinker");
-    let root = workspace::root();
     let target = workspace::target()?;
-    let program = program::build(&root, &target.join("static"))?;
+    let program = match &args.program {
+        Some(program) => program.clone(),
+        None => {
+            headline("a static vmlinker");
+            program::build(&workspace::root(), &target.join("static"))?
+        }
+    };
     let output = args.output.clone().unwrap_or_else(|| target.join("dist"));
     let epoch = epoch()?;
-    release(&program, &output, epoch)?;
+    let package = release(&program, &output, epoch)?;
+    package.lint()?;
+    package.install_and_run(&target.join("dist-root"))?;
     if args.check {
         headline("the same from another place");
         check(&output, epoch, &target.join("dist-check"))?;

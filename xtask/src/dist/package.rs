@@ -232,6 +232,7 @@ impl Package {
         remove.arg("--root").arg(root).args(["--force-not-root", "--force-depends"]);
         process::output(remove.args(["--log", "/dev/null", "--purge", "vmlinker"]))?;
         ensure!(!root.join("usr/bin").exists(), "the package leaves files behind");
+        fs::remove_dir_all(root).with_context(|| root.display().to_string())?;
         say("installed, run and removed");
         Ok(())
     }
