@@ -75,11 +75,12 @@ fn fill(stage: &Path, release: &Path, version: &str, epoch: u64) -> Result<()> {
     let doc = "usr/share/doc/vmlinker";
     gzip(&put(&root.join("README.md"), &format!("{doc}/README.md"))?)?;
     gzip(&put(&root.join("CHANGELOG.md"), &format!("{doc}/changelog"))?)?;
-    fs::write(stage.join(doc).join("copyright"), copyright(&root)?)?;
+    let at = format!("@{epoch}");
+    let date = |form: &str| process::output(Command::new("date").args(["-u", form, "-d", &at]));
+    fs::write(stage.join(doc).join("copyright"), copyright(&root, date("+%Y")?.trim())?)?;
     // Debian's own form, which says of what the package is.
     let changes = stage.join(doc).join("changelog.Debian");
-    let date =
-        process::output(Command::new("date").args(["-u", "-R", "-d", &format!("@{epoch}")]))?;
+    let date = date("-R")?;
     let date = date.trim();
     let text = format!(
         "vmlinker ({version}) unstable; urgency=medium\n\n  * What has changed is in changelog.gz.\n\n \
