@@ -1,7 +1,7 @@
 //! A bar for work that takes its time, for people who wait for it.
 //!
 //! It is drawn on standard error, if that is a terminal and the program was not started by make: there and in logs
-//! are Kbuild's lines and nothing else. It has no colours. Work that is done within [`AFTER`] has no bar.
+//! are Kbuild's lines and nothing else. It has no colours. Work that is done within half a second has no bar.
 //!
 //! Who works only counts, in one atomic number; a thread of its own draws it now and then. Cores know nothing of it:
 //! what is counted is what they ask the edge to read and to write.
