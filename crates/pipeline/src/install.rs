@@ -210,8 +210,10 @@ fn git(srctree: &Path, arguments: &[&str]) -> Result<Output> {
 
 fn git_error(srctree: &Path, output: &Output) -> Error {
     let text = String::from_utf8_lossy(&output.stderr);
-    let line = text.lines().next().unwrap_or("no message");
-    Error::file(srctree, format!("git refuses: {line}"))
+    let mut lines = text.lines();
+    let line = lines.next().unwrap_or("no message");
+    // git says what to do in the further ones.
+    lines.fold(Error::file(srctree, format!("git refuses: {line}")), Error::advise)
 }
 
 #[cfg(test)]

@@ -47,6 +47,18 @@ impl Jobs {
         }
     }
 
+    /// These, but not more than are asked for. What make grants is a limit too: a program that is told to use all
+    /// processors is still one job of make's.
+    pub fn at_most(self, threads: Option<NonZero<usize>>) -> Self {
+        let Some(asked) = threads.map(NonZero::get) else { return self };
+        match self {
+            // Outside of make whoever asks for more than there are cores gets them.
+            Jobs::Fixed(_) if std::env::var_os("MAKEFLAGS").is_none() => Jobs::Fixed(asked),
+            Jobs::Fixed(threads) => Jobs::Fixed(threads.min(asked)),
+            Jobs::Shared(client, most) => Jobs::Shared(client, most.min(asked)),
+        }
+    }
+
     /// Runs `work` in a pool of as many threads as there are to be had now; what is in a pool already stays there.
     ///
     /// # Errors

@@ -5,13 +5,35 @@
 //! | pahole is killed for memory | `memory` | the step at once, with the signal; no kernel |
 //! | encoding BTF takes GB | `memory` | a limit ends it in one line, "out of memory" |
 //! | "FAILED: load BTF from vmlinux", minutes after the cause | `late` | BTF is named, nothing is linked after it |
+//! | "Inconsistent kallsyms data" | `symbols`, link `variants` | which symbols, where on each side; all files are kept |
+//! | kallsyms never settles | `symbols` | a bounded number of passes, the size in each |
+//! | "unresolved symbol" without a reason | `types` | the reason, and types of that name |
+//! | "failed to validate module BTF: -22" | `types` | which type of the module does not fit, and why |
+//! | modules are linked again for nothing | `types` | BTF of a changed function body is the same bytes |
+//! | you need another pahole | `types`, `faults::tools` of the program | it is called and named, with the reason |
+//! | more than 65,280 sections | `sections` | the bytes of the peer, or a clear line |
+//! | too many threads under `make -j1` | `threads`, `faults::make` of the program | as many as make grants |
 //! | output that depends on threads | `kernel_btf`, `sysmap`, `encode` | the same bytes with 1, 2, 3 and 8 threads |
+//! | a tree that another user built | `places` | a link into a file of one's own, or the file that is refused |
+//! | "detected dubious ownership" | `places` | git's words, and the tree as it was |
+//! | paths with spaces | `places` | the same bytes |
+//! | temporary files of hundreds of MB | `places` | none is left of a lean link |
+//! | a kill at any moment | `lean` | the whole kernel or none, and the next link is right |
+//! | a full disk | `lean`, `faults::outputs` of the program | the file that could not be written; no kernel |
+//! | inputs that change or get shorter | `lean` | the input is named; no kernel |
+//! | two links at once in a tree | `lean` | the second is refused before it has touched anything |
 //! | sizes of a foreign or broken build | `faults::warm` of the program, link `warm` | a link more and the same bytes |
 //!
 //! The tests of the program are in `crates/vmlinker/tests`, on trees in miniature; these are on real kernels.
 
 mod late;
+mod lean;
 mod memory;
+mod places;
+mod sections;
+mod symbols;
+mod threads;
+mod types;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

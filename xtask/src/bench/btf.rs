@@ -26,13 +26,13 @@ const FLOATS: &str = "--btf_gen_floats";
 const ONE_THREAD: &str = "vmlinker, 1 thread";
 
 /// One pahole and vmlinker in its place, with the same flags.
-struct Contest<'a> {
-    vmlinker: &'a Path,
+pub(super) struct Contest<'a> {
+    pub vmlinker: &'a Path,
     /// The program, and whose bytes vmlinker is to make.
-    pahole: (PathBuf, &'static str),
-    flags: Vec<&'a str>,
-    image: &'a Path,
-    scratch: PathBuf,
+    pub pahole: (PathBuf, &'static str),
+    pub flags: Vec<&'a str>,
+    pub image: &'a Path,
+    pub scratch: PathBuf,
 }
 
 impl Contest<'_> {
@@ -58,7 +58,7 @@ impl Contest<'_> {
     }
 
     /// Both sides in turns, after one run of each that warms the page cache and compares the bytes.
-    fn run(&self, title: &str, runs: usize) -> Result<(Runs, Runs)> {
+    pub fn run(&self, title: &str, runs: usize) -> Result<(Runs, Runs)> {
         self.theirs()?;
         self.ours()?;
         let read = |name: &str| fs::read(self.scratch.join(name));

@@ -60,8 +60,11 @@ pub fn convert(args: &Convert) -> Result<()> {
         .with_context(|| args.object.display().to_string())
 }
 
+/// The tools that vmlinker stands for here.
+pub(super) const PEERS: &str = "nm, sed, scripts/kallsyms, cc -c";
+
 /// Both sides on one kernel.
-struct Contest<'a> {
+pub(super) struct Contest<'a> {
     xtask: &'a Path,
     record: Record,
     image: PathBuf,
@@ -77,22 +80,8 @@ pub fn run(setting: &Setting) -> Result<()> {
     let build = setting.kernel.directory();
     let scratch = peer_tests::cache().join("bench");
     fs::create_dir_all(&scratch)?;
-    let contest = Contest {
-        xtask: &setting.xtask,
-        record: Record::load(build)?,
-        image: setting.image.0.clone(),
-        scratch,
-        flags: flags(build)?,
-    };
-    contest.check()?;
-    let (mut theirs, mut ours) = (Runs::default(), Runs::default());
-    let mut live = Live::new("kallsyms", false);
-    for run in 1..=setting.runs {
-        live.update(&format!("run {run} of {}", setting.runs));
-        theirs.0.push(contest.peers()?);
-        ours.0.push(contest.native()?);
-    }
-    live.finish(&format!("{} runs of each", setting.runs));
+    let contest = Contest::new(&setting.xtask, build, &setting.image.0, &scratch)?;
+    let (theirs, ours) = contest.run(&setting.image.1, setting.runs)?;
 
     let symbols = fs::read_to_string(contest.file("syms"))?.lines().count();
     let mut page = Page::new(
@@ -103,7 +92,7 @@ pub fn run(setting: &Setting) -> Result<()> {
             setting.image.1, setting.runs
         ),
     );
-    page.table(&[("nm, sed, scripts/kallsyms, cc -c", &theirs), ("vmlinker", &ours)]);
+    page.table(&[(PEERS, &theirs), ("vmlinker", &ours)]);
     page.text("The peak is that of the largest single process.");
     page.text(&format!("With {}; {}.", version("nm")?, version("gcc")?));
     page.write(&setting.pages.join("kallsyms.md"))
@@ -124,7 +113,28 @@ fn flags(build: &Path) -> Result<Vec<&'static str>> {
     Ok(passed.collect())
 }
 
-impl Contest<'_> {
+impl<'a> Contest<'a> {
+    /// Both sides on this image of the recorded tree `build`.
+    pub fn new(xtask: &'a Path, build: &Path, image: &Path, scratch: &Path) -> Result<Self> {
+        let (record, flags) = (Record::load(build)?, flags(build)?);
+        let (image, scratch) = (image.to_owned(), scratch.to_owned());
+        Ok(Contest { xtask, record, image, scratch, flags })
+    }
+
+    /// Both sides in turns, after one run of each that compares what they make.
+    pub fn run(&self, title: &str, runs: usize) -> Result<(Runs, Runs)> {
+        self.check()?;
+        let (mut theirs, mut ours) = (Runs::default(), Runs::default());
+        let mut live = Live::new("kallsyms", false);
+        for run in 1..=runs {
+            live.update(&format!("{title}, run {run} of {runs}"));
+            theirs.0.push(self.peers()?);
+            ours.0.push(self.native()?);
+        }
+        live.finish(&format!("{title}: {runs} runs of each"));
+        Ok((theirs, ours))
+    }
+
     fn file(&self, name: &str) -> PathBuf {
         self.scratch.join(name)
     }

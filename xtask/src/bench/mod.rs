@@ -4,9 +4,11 @@
 //! a page into `docs/bench`, with the machine, the versions, medians, spread and peak memory.
 
 mod btf;
+mod growth;
 mod kallsyms;
 mod measure;
 mod page;
+mod plot;
 mod stage;
 
 use std::path::PathBuf;
@@ -54,6 +56,8 @@ pub enum Section {
     Btf,
     /// From vmlinux.o to vmlinux.
     Stage,
+    /// All three against a quarter, a half and the whole of the kernel.
+    Growth,
 }
 
 /// What all sections share.
@@ -62,6 +66,8 @@ pub struct Setting {
     pub kernel: Kernel,
     /// Its name.
     pub name: String,
+    /// vmlinker as it is released.
+    pub vmlinker: PathBuf,
     /// This program as it is released: it runs vmlinker's side, in processes of its own.
     pub xtask: PathBuf,
     /// The image whose symbols the kallsyms section takes, and what to call it.
@@ -96,6 +102,7 @@ pub fn run(args: &Args) -> Result<()> {
         kernel,
         name: args.kernel.clone(),
         xtask: workspace::release("xtask")?,
+        vmlinker: vmlinker.clone(),
         pages: args.output.clone().unwrap_or_else(|| workspace::root().join("docs/bench")),
         runs: if args.quick { 3 } else { 11 },
     };
@@ -108,6 +115,9 @@ pub fn run(args: &Args) -> Result<()> {
     }
     if wanted(Section::Stage) {
         self::stage::run(&setting, &vmlinker)?;
+    }
+    if wanted(Section::Growth) {
+        self::growth::run(&setting, &vmlinker)?;
     }
     Ok(())
 }

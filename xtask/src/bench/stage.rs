@@ -18,22 +18,22 @@ use super::page::{Page, version};
 use crate::progress::{Live, headline};
 
 /// Who links: what to call it, the file it makes, and its words for `vmlinker relink`.
-type Side = (&'static str, &'static str, &'static [&'static str]);
+pub(super) type Side = (&'static str, &'static str, &'static [&'static str]);
 
-const SCRIPT: Side = ("link-vmlinux.sh", "vmlinux.script", &["--script"]);
+pub(super) const SCRIPT: Side = ("link-vmlinux.sh", "vmlinux.script", &["--script"]);
 const MERGED: Side =
     ("vmlinker --schedule merged", "vmlinux.merged", &["--schedule", "merged", "--cold"]);
-const COLD: Side = ("vmlinker, the first link", "vmlinux.cold", &["--cold"]);
-const WARM: Side = ("vmlinker, a later link", "vmlinux.warm", &["--remember"]);
+pub(super) const COLD: Side = ("vmlinker, the first link", "vmlinux.cold", &["--cold"]);
+pub(super) const WARM: Side = ("vmlinker, a later link", "vmlinux.warm", &["--remember"]);
 
-const LLD: &str = "ld.lld-19";
+pub(super) const LLD: &str = "ld.lld-19";
 
 /// A tree, and who links it with which words more.
-struct Contest<'a> {
-    vmlinker: &'a Path,
-    build: &'a Path,
-    more: &'a [&'a str],
-    scratch: PathBuf,
+pub(super) struct Contest<'a> {
+    pub vmlinker: &'a Path,
+    pub build: &'a Path,
+    pub more: &'a [&'a str],
+    pub scratch: PathBuf,
 }
 
 impl Contest<'_> {
@@ -48,7 +48,7 @@ impl Contest<'_> {
     }
 
     /// All sides in turns, after one run of each that warms the page cache and compares the kernels.
-    fn run(&self, title: &str, sides: &[Side], runs: usize) -> Result<Vec<Runs>> {
+    pub fn run(&self, title: &str, sides: &[Side], runs: usize) -> Result<Vec<Runs>> {
         for &side in sides {
             self.link(side)?;
             // What this process once held would count as the peak of those that it starts.
@@ -109,7 +109,7 @@ pub fn run(setting: &Setting, vmlinker: &Path) -> Result<()> {
 }
 
 /// The tree as it is configured for LLVM's linker and the newest pahole, and what to call these.
-fn with_the_newest(build: &Path, scratch: &Path) -> Result<(String, Recorded)> {
+pub(super) fn with_the_newest(build: &Path, scratch: &Path) -> Result<(String, Recorded)> {
     let pahole = peer_tests::cache().join("peers/bin/pahole-1.32");
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let flags = format!("-j{threads} {FEATURES} --lang_exclude=rust");

@@ -10,6 +10,7 @@ use image::consts::SHF_ALLOC;
 use sysmap::Entry;
 
 use crate::error::Result;
+use crate::files;
 
 /// How many differing symbols are named before the rest is only counted.
 const NAMED: usize = 10;
@@ -25,8 +26,10 @@ pub fn differences(last: &[Entry<'_>], map: &[Entry<'_>]) -> Vec<String> {
     let mut names: Vec<&[u8]> = old.keys().chain(new.keys()).copied().collect();
     names.sort_unstable();
     names.dedup();
-    let differing: Vec<&[u8]> =
+    let mut differing: Vec<&[u8]> =
         names.into_iter().filter(|name| old.get(name) != new.get(name)).collect();
+    // Symbols that come or go move others: these are the cause, those the consequence.
+    differing.sort_by_key(|name| old.contains_key(name) && new.contains_key(name));
     let mut lines: Vec<String> = differing
         .iter()
         .take(NAMED)
@@ -46,7 +49,10 @@ pub fn differences(last: &[Entry<'_>], map: &[Entry<'_>]) -> Vec<String> {
         })
         .collect();
     if differing.len() > NAMED {
-        lines.push(format!("  and {} more symbols", differing.len() - NAMED));
+        let moved =
+            differing.iter().filter(|&&name| old.contains_key(name) && new.contains_key(name));
+        let (moved, more) = (moved.count(), differing.len() - NAMED);
+        lines.push(format!("  and {more} more symbols; {moved} of all only moved"));
     }
     if differing.is_empty() {
         lines.push("  the same symbols in another order".to_string());
@@ -82,6 +88,16 @@ fn layout(object: &[u8]) -> std::result::Result<Layout<'_>, image::Error> {
         symbols.map(|symbol| (symbol.value, symbol.size, symbol.name)).collect();
     symbols.sort_unstable();
     Ok((sections, symbols))
+}
+
+/// The sizes of the loadable sections of objects, in bytes; of objects that cannot be read, nothing.
+pub fn sizes(objects: impl Iterator<Item = std::path::PathBuf>) -> Vec<u64> {
+    let size = |path: std::path::PathBuf| {
+        let object = files::map(&path).ok()?;
+        let (sections, _) = layout(&object).ok()?;
+        Some(sections.iter().map(|(_, size, _)| size).sum())
+    };
+    objects.filter_map(size).collect()
 }
 
 /// The entries of a symbol list.
@@ -120,7 +136,16 @@ mod tests {
         let many: String = (0..25).map(|i| format!("{i:016x} t f{i}\n")).collect();
         let lines = lines(&many, LAST);
         assert_eq!(lines.len(), NAMED + 1);
-        assert_eq!(lines[NAMED], "  and 17 more symbols");
+        assert_eq!(lines[NAMED], "  and 17 more symbols; 0 of all only moved");
+    }
+
+    #[test]
+    fn symbols_that_come_or_go_stand_before_those_that_moved() {
+        let last: String = (0..25).map(|i| format!("{i:016x} t f{i}\n")).collect();
+        let map: String = (0..25).map(|i| format!("{:016x} t f{i}\n", i + 1)).collect();
+        let lines = lines(&last, &format!("{map}{:016x} t z\n", 1));
+        assert_eq!(lines[0], "  z: absent in kallsyms, 1 t in vmlinux");
+        assert_eq!(lines[NAMED], "  and 16 more symbols; 25 of all only moved");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use crate::error::{Error, Result};
 use crate::files;
-use crate::plan::{Plan, Settle, Start};
+use crate::plan::{Action, Plan, Settle, Start, Step};
 use crate::process;
 use crate::say;
 use crate::sizes::Sizes;
@@ -58,11 +58,38 @@ impl Stage<'_> {
             };
             match result {
                 Err(_) if step.is_trial() && process::check_interrupt().is_ok() => return Ok(None),
-                result => result?,
+                result => result.map_err(|error| self.with_sizes(&plan, step, error))?,
             }
             at += 1 + beside;
         }
         Ok(Some(plan))
+    }
+
+    /// A failed comparison with the sizes of kallsyms in each pass, if they are not the same: where they go on and off
+    /// for ever, no further pass helps.
+    fn with_sizes(&self, plan: &Plan, step: &Step, error: Error) -> Error {
+        if !matches!(step.action, Action::Compare { .. }) {
+            return error;
+        }
+        let empty = |source: &str| {
+            plan.steps.iter().any(|step| {
+            matches!(&step.action, Action::Ksyms { output, empty: true, .. } if output == source)
+        })
+        };
+        let objects = plan.steps.iter().filter_map(|step| match &step.action {
+            Action::Ksyms { output, empty: false, .. } if output.ends_with(".o") => Some(output),
+            Action::As { source, object } if !empty(source) => Some(object),
+            _ => None,
+        });
+        let sizes = compare::sizes(objects.map(|object| self.path(object)));
+        if sizes.windows(2).all(|pair| pair[0] == pair[1]) {
+            return error;
+        }
+        let sizes: Vec<String> = sizes.iter().map(u64::to_string).collect();
+        let sizes = sizes.join(", then ");
+        error.advise(format!("kallsyms did not settle: {sizes} bytes")).advise(
+            "its size changes what is linked: look at the symbols above and the linker script",
+        )
     }
 
     fn plan(&self, start: Start, more_passes: u32) -> Plan {

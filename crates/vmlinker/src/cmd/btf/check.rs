@@ -42,7 +42,17 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         for fault in &faults {
             writeln!(out, "{}", report(&btf, fault))?;
         }
-        writeln!(out, "{}", if faults.is_empty() { "ok" } else { "the kernel refuses this BTF" })
+        match (faults.is_empty(), &args.base) {
+            (true, _) => writeln!(out, "ok"),
+            (false, None) => writeln!(out, "the kernel refuses this BTF"),
+            (false, Some(base)) => {
+                let base = base.display();
+                writeln!(
+                    out,
+                    "the kernel refuses this BTF: was it made for another kernel than {base}?"
+                )
+            }
+        }
     })?;
     Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -13,7 +13,7 @@ use btf::{Btf, HeaderForm};
 use dwarf_btf::{Encoded, Flags, Function, Options};
 use image::Elf;
 use pipeline::progress::Progress;
-use pipeline::say;
+use pipeline::{Jobs, say};
 use rayon::prelude::*;
 
 use super::{attach, module};
@@ -22,8 +22,9 @@ use crate::cmd::files;
 /// What a file gave: the functions, if they are to be explained.
 type Done = anyhow::Result<Vec<Function>>;
 
-/// Encodes all files. One that fails does not keep the others from being done.
+/// Encodes all files, with no more threads than are asked for and make grants. One that fails does not keep the others from being done.
 pub fn all(flags: &Flags) -> anyhow::Result<ExitCode> {
+    let jobs = Jobs::from_env().at_most(flags.jobs);
     let base_bytes = flags.base.as_deref().map(read_base).transpose()?;
     let base = match (&flags.base, &base_bytes) {
         (Some(path), Some(bytes)) => {
@@ -33,12 +34,10 @@ pub fn all(flags: &Flags) -> anyhow::Result<ExitCode> {
         _ => None,
     };
     let options = Options { base: base_bytes.as_deref(), ..flags.options.clone() };
-    let threads = flags.jobs.map_or(0, |jobs| jobs.get());
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
     let one = |file: &std::path::PathBuf| {
         one(flags, file, &options, base.as_ref()).with_context(|| file.display().to_string())
     };
-    let done: Vec<Done> = pool.install(|| flags.files.par_iter().map(one).collect());
+    let done: Vec<Done> = jobs.run(|| flags.files.par_iter().map(one).collect())?;
     let mut status = ExitCode::SUCCESS;
     for (file, done) in flags.files.iter().zip(done) {
         match done {
