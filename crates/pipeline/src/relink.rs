@@ -65,7 +65,13 @@ impl Relink {
             return self.link(&record, &tree, jobs, timeline);
         };
         let shadow = Shadow::new(&record.call.dir, output)?;
+        let place = record.call.dir.clone();
         record.call = record.call.moved_to(shadow.dir());
+        if tree.config.has("AS_IS_LLVM") {
+            // clang's assembler notes where it runs.
+            let flags = record.call.env.entry("KBUILD_AFLAGS".to_string()).or_default();
+            *flags += &format!(" -fdebug-compilation-dir={}", place.display());
+        }
         let result = self.link(&record, &tree, jobs, timeline).and_then(|link| {
             take_results(&record.call, &tree, output)?;
             Ok(link)

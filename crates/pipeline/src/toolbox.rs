@@ -48,7 +48,7 @@ impl Toolbox {
     /// A native engine is asked for by name and the tree does not allow it.
     pub fn new(tree: &Tree, call: Option<&Call>, request: &EngineRequest) -> Result<Self> {
         let filter = mksysmap_filter(tree);
-        let kallsyms = kallsyms_dialect(tree);
+        let kallsyms = kallsyms_dialect(tree, call);
         let sorttable = sorttable_dialect(tree);
         let btf = btf_options(tree, call);
         if asked(request, Part::Btf) == Some(Engine::Native)
@@ -169,22 +169,31 @@ fn mksysmap_filter(tree: &Tree) -> std::result::Result<sysmap::Filter, String> {
     sysmap::Filter::parse(&script).map_err(|e| in_file("scripts/mksysmap", e))
 }
 
-fn kallsyms_dialect(tree: &Tree) -> std::result::Result<kallsyms::Dialect, String> {
+fn kallsyms_dialect(
+    tree: &Tree,
+    call: Option<&Call>,
+) -> std::result::Result<kallsyms::Dialect, String> {
     let path = tree.srctree.join("scripts/kallsyms.c");
     let source = files::read(&path).map_err(|e| e.to_string())?;
     let dialect =
         kallsyms::Dialect::detect(&source).map_err(|e| in_file("scripts/kallsyms.c", e))?;
-    match kallsyms_object_obstacle(tree) {
+    match kallsyms_object_obstacle(tree, call) {
         Some(reason) => Err(reason),
         None => Ok(dialect),
     }
 }
 
 /// Why no kallsyms object can be written that is the same as the assembler's; `None` if it can.
-fn kallsyms_object_obstacle(tree: &Tree) -> Option<String> {
+fn kallsyms_object_obstacle(tree: &Tree, call: Option<&Call>) -> Option<String> {
     let names_mappings = tree.config.has("ARM") || tree.config.has("ARM64");
     if names_mappings && tree.config.has("AS_IS_LLVM") {
         return Some("clang's assembler has names of its own for mapping symbols".to_string());
+    }
+    let flags = call.map_or("", |call| call.var("KBUILD_AFLAGS")).split_whitespace();
+    let debug = flags.filter(|flag| flag.starts_with("-g")).next_back();
+    if tree.config.has("AS_IS_LLVM") && debug.is_some_and(|flag| flag != "-g0") {
+        let cause = "clang's assembler adds debug information, which says where it ran";
+        return Some(cause.to_string());
     }
     // Without vmlinux.o there is no link either, and the stage says so.
     let bytes = files::map(&tree.dir.join("vmlinux.o")).ok()?;

@@ -10,13 +10,15 @@ use std::path::Path;
 
 use debug_link::{BuildId, Dialect, Exchange, Input, LinkMap, Making};
 
+use memmap2::Mmap;
+
 use crate::error::{Error, Result};
 use crate::files;
 use crate::plan::{DebugInfo, Filled};
 use crate::progress::Progress;
 use crate::say;
 
-use super::inputs::{Object, Shared};
+use super::inputs::Shared;
 use super::{Stage, link};
 
 /// What the step works on; names are relative to the object tree.
@@ -77,9 +79,14 @@ impl Stage<'_> {
         shared: &Shared<'_>,
         dialect: &Dialect,
     ) -> std::result::Result<(), Fault> {
-        let linked = [step.kallsyms, step.btf].into_iter().flatten();
-        let objects = self.open_all(linked.map(|filled| filled.linked.as_str()))?;
-        let made: Vec<Input<'_>> = objects.iter().map(Object::input).collect();
+        // What is in the kernel in the end, under the names of what was linked: an assembler's object may bring debug
+        // information of its own.
+        let filled: Vec<&Filled> = [step.kallsyms, step.btf].into_iter().flatten().collect();
+        let objects = filled.iter().map(|filled| files::map(&self.path(filled.object())));
+        let objects = objects.collect::<Result<Vec<Mmap>>>()?;
+        let made = filled.iter().zip(&objects);
+        let made: Vec<Input<'_>> =
+            made.map(|(filled, data)| Input { name: &filled.linked, data }).collect();
         let map = files::read(&self.path(step.map))?;
         let script = files::read(&self.path(&link::script(self.call)))?;
         let map = LinkMap::parse(dialect.linker, &map, &script)?;
