@@ -8,7 +8,7 @@ use std::process::Command;
 use image::Elf;
 use image::consts::SHF_ALLOC;
 use peer_tests::apart::{assert_only_debug, assert_same_symbols};
-use peer_tests::link::{Linked, Recorded, assert_same_bytes, scratch};
+use peer_tests::link::{Linked, Recorded, assert_same_bytes, scratch, vmlinker};
 use peer_tests::run;
 
 use crate::variants::{LLD, without_the_flag_of_gnu_ld};
@@ -52,12 +52,6 @@ fn assert_same_kernel(ours: &Path, kept: &Path, signed: bool, what: &str) {
     assert_same_symbols(&ours, &kept, what);
 }
 
-fn answers(program: &str, words: &[&str], image: &Path) -> String {
-    let said = run(Command::new(program).args(words).arg(image));
-    // gdb says which file it reads.
-    String::from_utf8_lossy(&said).into_owned()
-}
-
 const GDB: [&str; 9] = [
     "-nx",
     "-batch",
@@ -72,12 +66,10 @@ const GDB: [&str; 9] = [
 
 /// What debuggers say of an image.
 fn said_by_debuggers(image: &Path, addresses: &[String]) -> [String; 2] {
-    let gdb = answers("gdb", &GDB, image);
-    let mut words = vec!["-f", "-i"];
-    words.extend(addresses.iter().map(String::as_str));
+    let gdb = run(Command::new("gdb").args(GDB).arg(image));
     let mut addr2line = Command::new("addr2line");
-    addr2line.args(["-f", "-i", "-e"]).arg(image).args(addresses);
-    [gdb, String::from_utf8_lossy(&run(&mut addr2line)).into_owned()]
+    let lines = run(addr2line.args(["-f", "-i", "-e"]).arg(image).args(addresses));
+    [gdb, lines].map(|said| String::from_utf8_lossy(&said).into_owned())
 }
 
 /// Every hundredth function of a System.map, some bytes into it.
@@ -160,6 +152,66 @@ fn kernel_6_12_with_lld() {
 #[test]
 fn kernel_7_3() {
     three_ways(&Recorded::of("7.3-tiny"), &[], "7.3");
+}
+
+#[test]
+fn debuggers_see_no_difference_between_lean_and_the_scripts_kernel() {
+    let dir = scratch();
+    let kernel = Recorded::of("6.12-tiny");
+    let lean = kernel.relink(&dir.path().join("lean"), &["--schedule", "lean"]);
+    let script = kernel.relink(&dir.path().join("script"), &["--script"]);
+    let addresses = addresses(&script.system_map);
+    assert!(addresses.len() > 100, "{addresses:?}");
+    let [ours, theirs] =
+        [&lean, &script].map(|linked| said_by_debuggers(&linked.vmlinux, &addresses));
+    assert_eq!(ours, theirs);
+}
+
+/// With `make V=1`, what the linker and other tools would do is shown for what has no command of its own.
+#[test]
+fn commands_that_do_the_same_are_shown() {
+    let dir = scratch();
+    let mut relink = Command::new(vmlinker());
+    relink.args(["relink", "--debug-info=separate", "-C"]).arg(Recorded::of("6.12-tiny").dir);
+    relink.arg("--output").arg(dir.path().join("out")).env("KBUILD_VERBOSE", "1");
+    let said = relink.output().unwrap();
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    let types = "+ # the same types, by way of a file:\n+ ld ";
+    assert!(said.contains(types), "{said}");
+    let encoder = "+ vmlinker pahole -J --btf_gen_floats --lang_exclude=rust .tmp_vmlinux1.debug\n";
+    assert!(said.contains(encoder), "{said}");
+    assert!(said.contains("+ # the same, by the linker:\n+ ld "), "{said}");
+    let unfinished = ".tmp_vmlinux.unfinished";
+    let objcopy = format!("+ objcopy --only-keep-debug {unfinished} out.debug\n");
+    assert!(said.contains(&objcopy), "{said}");
+}
+
+/// Two relocations of debug information exchange their places: the slower ways are taken, and it is said why.
+#[test]
+fn an_unusual_order_of_relocations_is_said() {
+    let dir = scratch();
+    let kernel = Recorded::of("6.12-tiny").altered(&dir.path().join("build"), |_| ());
+    let object = kernel.dir.join("vmlinux.o");
+    let mut bytes = read(&object);
+    let (start, end) = {
+        let elf = Elf::parse(&bytes).unwrap();
+        let (_, relocations) = elf.section(".rela.debug_info").expect("vmlinux.o has DWARF");
+        (relocations.offset as usize, (relocations.offset + relocations.size) as usize)
+    };
+    let record = 24;
+    let middle = start + (end - start) / record / 2 * record;
+    for byte in 0..record {
+        bytes.swap(start + byte, middle + byte);
+    }
+    fs::remove_file(&object).unwrap();
+    fs::write(&object, &bytes).unwrap();
+    let script = kernel.relink(&dir.path().join("script"), &["--script"]);
+    let output = kernel.try_relink(&dir.path().join("out"), &["--schedule", "lean"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let line = "vmlinker: types of .tmp_vmlinux1 are read out of a file: ";
+    assert!(said.contains(line), "{said}");
+    assert_same_bytes(&dir.path().join("out"), &script.vmlinux, "relocations in another order");
 }
 
 /// The types are those that the debug information has, wherever it is.

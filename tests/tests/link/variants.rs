@@ -57,6 +57,33 @@ fn lean_is_the_same(kernel: &Recorded, script: &Linked, words: &[&str], name: &s
     }
 }
 
+/// In a tree of `LLVM=1` clang assembles the tables, and adds a line number program that names them.
+#[test]
+fn tables_from_clangs_assembler_have_debug_information() {
+    let dir = scratch();
+    for name in ["6.12-tiny", "6.1-tiny", "7.3-tiny"] {
+        let kernel = Recorded::of(name).altered(&dir.path().join(name), |record| {
+            let env = &mut record["call"]["env"];
+            env["CC"] = "clang-19".into();
+            env["KBUILD_AFLAGS"] = "-D__ASSEMBLY__ -fno-PIE -m64 -g -gdwarf-5".into();
+        });
+        kernel.enable("AS_IS_LLVM");
+        let script = kernel.relink(&dir.path().join("script"), &["--script"]);
+        for schedule in ["lean", "merged"] {
+            let lean = dir.path().join(schedule);
+            let output = kernel.try_relink(&lean, &["--schedule", schedule]);
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{name}, {schedule}: {said}");
+            assert!(
+                said.contains("'kallsyms': clang's assembler adds debug information"),
+                "{said}"
+            );
+            assert!(!said.contains("once more") && !said.contains("not lean"), "{said}");
+            assert_same_bytes(&lean, &script.vmlinux, &format!("{name}, {schedule}"));
+        }
+    }
+}
+
 /// Where the lean schedule cannot be followed, the tree's own is, and the reason is said.
 #[test]
 fn lean_gives_way_to_the_trees_own_schedule_where_it_is_not_known() {

@@ -22,6 +22,7 @@ use image::Elf;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::plan::{DebugInfo, Filled};
+use crate::say;
 
 use super::debug::{Debug, Fault};
 use super::inputs::Shared;
@@ -97,6 +98,26 @@ impl Stage<'_> {
                 self.jobs.run(|| self.write_linked(step, &mut kernel))?
             }
         }
+    }
+
+    /// With `make V=1`, what would do the same with a linker and objcopy.
+    pub(super) fn show_link_instead(&self, step: &Debug<'_>) -> Result<()> {
+        if !self.call.verbose() {
+            return Ok(());
+        }
+        let [kallsyms, btf] = [step.kallsyms, step.btf].map(|filled| filled.map(Filled::object));
+        let strip_debug = step.info == DebugInfo::Drop;
+        let link = link::Link { kallsyms, btf, strip_debug, ..self.link_of(step.name) };
+        say::remark("+ # the same, by the linker:");
+        self.show_command(&self.linker(&link)?);
+        if step.info == DebugInfo::Separate {
+            let (kernel, file) = (step.image, &self.debug_name[..]);
+            let objcopy = self.call.var("OBJCOPY");
+            say::remark(format_args!("+ {objcopy} --only-keep-debug {kernel} {file}"));
+            let strip = format_args!("--strip-debug --add-gnu-debuglink={file}");
+            say::remark(format_args!("+ {objcopy} {strip} {kernel}"));
+        }
+        Ok(())
     }
 
     /// Removes what has been made of debug information's file, and what is there from the link before.

@@ -63,9 +63,7 @@ impl Stage<'_> {
     /// What pahole would write, byte for byte.
     pub(super) fn encoded_types(&self, image: &str) -> Result<Vec<u8>> {
         let options = self.encoder_options();
-        let flags = self.call.words("PAHOLE_FLAGS");
-        let words: Vec<&str> = ["pahole", "-J"].into_iter().chain(flags).chain([image]).collect();
-        self.show_native(&words);
+        self.show_encoder(image);
         let path = self.path(image);
         let file = File::open(&path).map_err(|error| Error::file(&path, files::reason(&error)))?;
         let read_at = files::reader_at(&file);
@@ -81,6 +79,13 @@ impl Stage<'_> {
             Ok(btf)
         })?;
         self.some_types(image, types)
+    }
+
+    /// With `make V=1`, the command that makes the types of `image`.
+    pub(super) fn show_encoder(&self, image: &str) {
+        let flags = self.call.words("PAHOLE_FLAGS");
+        let words: Vec<&str> = ["pahole", "-J"].into_iter().chain(flags).chain([image]).collect();
+        self.show_native(&words);
     }
 
     /// What the tree asks of pahole.

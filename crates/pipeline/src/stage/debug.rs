@@ -63,6 +63,7 @@ impl Stage<'_> {
     /// Makes the kernel with debug information, through the linker if need be.
     pub(super) fn put_debug_in(&self, step: &Debug<'_>, shared: &Shared<'_>) -> Result<()> {
         let dialect = self.toolbox.lean.expect("a lean link has the linker's dialect");
+        self.show_link_instead(step)?;
         match self.jobs.run(|| self.try_debug(step, shared, &dialect))? {
             Ok(()) => Ok(()),
             Err(Fault::Edge(error)) => Err(error),

@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::plan::{DebugInfo, Filled, Linked};
 use crate::progress::Progress;
+use crate::say;
 
 use super::debug::{Debug, Fault};
 use super::inputs::{Object, Pages, Shared};
@@ -31,11 +32,31 @@ impl Stage<'_> {
         shared: &Shared<'_>,
     ) -> Result<Vec<u8>> {
         let dialect = self.toolbox.lean.expect("a lean link has the linker's dialect");
+        self.show_types(image, linked)?;
         match self.jobs.run(|| self.try_types(image, linked, shared, &dialect))? {
             Ok(types) => self.some_types(image, types),
             Err(Fault::Edge(error)) => Err(error),
-            Err(Fault::Rule(_)) => self.types_of_file(image, linked, shared),
+            Err(Fault::Rule(reason)) => {
+                // What this costs is a file of the size of the kernel.
+                let line = format_args!("types of {image} are read out of a file: {reason}");
+                say::remark(format_args!("vmlinker: {line}"));
+                self.types_of_file(image, linked, shared)
+            }
         }
+    }
+
+    /// With `make V=1`, what would make the same types by themselves: they are of no file that there is.
+    fn show_types(&self, image: &str, linked: &Linked) -> Result<()> {
+        if !self.call.verbose() {
+            return Ok(());
+        }
+        let whole = format!("{image}.debug");
+        let (kallsyms, btf) = (linked.kallsyms.as_deref(), linked.btf.as_deref());
+        say::remark("+ # the same types, by way of a file:");
+        let link = link::Link { output: &whole, kallsyms, btf, ..self.link_of(image) };
+        self.show_command(&self.linker(&link)?);
+        self.show_encoder(&whole);
+        Ok(())
     }
 
     fn try_types(
