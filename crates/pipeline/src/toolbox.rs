@@ -183,15 +183,20 @@ fn kallsyms_dialect(
     }
 }
 
+/// Whether the assembler adds debug information to an object without code: clang's names the file and the directory.
+fn assembler_names_file(tree: &Tree, call: Option<&Call>) -> bool {
+    let mut flags = call.map_or("", |call| call.var("KBUILD_AFLAGS")).split_whitespace();
+    let debug = flags.rfind(|flag| flag.starts_with("-g"));
+    tree.config.has("AS_IS_LLVM") && debug.is_some_and(|flag| flag != "-g0")
+}
+
 /// Why no kallsyms object can be written that is the same as the assembler's; `None` if it can.
 fn kallsyms_object_obstacle(tree: &Tree, call: Option<&Call>) -> Option<String> {
     let names_mappings = tree.config.has("ARM") || tree.config.has("ARM64");
     if names_mappings && tree.config.has("AS_IS_LLVM") {
         return Some("clang's assembler has names of its own for mapping symbols".to_string());
     }
-    let flags = call.map_or("", |call| call.var("KBUILD_AFLAGS")).split_whitespace();
-    let debug = flags.filter(|flag| flag.starts_with("-g")).next_back();
-    if tree.config.has("AS_IS_LLVM") && debug.is_some_and(|flag| flag != "-g0") {
+    if assembler_names_file(tree, call) {
         let cause = "clang's assembler adds debug information, which says where it ran";
         return Some(cause.to_string());
     }
@@ -221,6 +226,13 @@ fn lean_dialect(tree: &Tree, call: Option<&Call>) -> std::result::Result<Dialect
     // Other machines' linkers name the kallsyms object in the symbol table.
     if !tree.config.has("X86_64") || call.var("SRCARCH") != "x86" {
         return Err("it is known for x86_64 only".to_string());
+    }
+    if tree.config.has("LTO_CLANG") {
+        return Err("with CONFIG_LTO_CLANG an object is not an ELF file".to_string());
+    }
+    // In the lean schedule the tables' file has the name that it has in the merged one.
+    if tree.features.schedule == Schedule::Separate && assembler_names_file(tree, Some(call)) {
+        return Err("clang's assembler names the tables' file in debug information".to_string());
     }
     if tree.config.has("VMLINUX_MAP") {
         return Err("CONFIG_VMLINUX_MAP asks for the map of a link with debug information".into());

@@ -59,11 +59,16 @@ impl Functions {
     /// `nm` sorts by name, byte by byte (Kbuild sets `LC_COLLATE=C`), and so does this where it matters.
     pub fn from_rows(rows: &[Row<'_>]) -> Self {
         if rows.iter().any(Row::runs_on) {
-            return Functions::parse(&list(rows));
+            return Functions::parse(&list(rows, false));
         }
         let mut listed: Vec<(Function, &[u8])> = rows.iter().filter_map(Row::function).collect();
         listed.sort_by_key(|&(function, name)| (function.addr, name));
         Functions(listed.into_iter().map(|(function, _)| function).collect())
+    }
+
+    /// The same of the list that `llvm-nm -S` would write: it has sizes of 0 too.
+    pub fn from_rows_of_llvm(rows: &[Row<'_>]) -> Self {
+        Functions::parse(&list(rows, true))
     }
 
     /// Whether there are none.
@@ -120,15 +125,15 @@ impl<'a> Row<'a> {
     }
 }
 
-/// What `nm -S` writes of the symbols, but for the width of its columns.
-fn list(rows: &[Row<'_>]) -> Vec<u8> {
+/// What `nm -S` writes of the symbols, but for the width of its columns; with sizes of 0 if there are to be `zeros`.
+fn list(rows: &[Row<'_>], zeros: bool) -> Vec<u8> {
     let mut rows: Vec<&Row<'_>> = rows.iter().collect();
     rows.sort_by_key(|row| row.name);
     let mut text = Vec::new();
     for row in rows {
         if let Some(addr) = row.addr {
             text.extend_from_slice(format!("{addr:08x} ").as_bytes());
-            if row.size > 0 {
+            if row.size > 0 || zeros {
                 text.extend_from_slice(format!("{:08x} ", row.size).as_bytes());
             }
         }
@@ -224,6 +229,18 @@ mod tests {
         let list =
             "                 U sixteen_letters_the_rest\n0000000000000010 0000000000000004 T a\n";
         assert_eq!(parse(list), [(0, 0), (0x10, 4)]);
+    }
+
+    #[test]
+    fn llvm_lists_functions_without_a_size_too() {
+        let row = |size, name: &'static [u8]| Row { addr: Some(0x20), size, kind: b'T', name };
+        let rows = [row(0, b"a_label"), row(0x10, b"a_function"), row(0, b"before")];
+        let listed = |functions: Functions| -> Vec<u64> {
+            functions.as_slice().iter().map(|function| function.size).collect()
+        };
+        assert_eq!(listed(Functions::from_rows_of_llvm(&rows)), [0x10, 0, 0]);
+        // The second letter of GNU's row is no function's.
+        assert_eq!(listed(Functions::from_rows(&rows)), [0x10]);
     }
 
     #[test]

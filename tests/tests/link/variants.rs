@@ -61,7 +61,12 @@ fn lean_is_the_same(kernel: &Recorded, script: &Linked, words: &[&str], name: &s
 #[test]
 fn tables_from_clangs_assembler_have_debug_information() {
     let dir = scratch();
-    for name in ["6.12-tiny", "6.1-tiny", "7.3-tiny"] {
+    let (lean, own) = (&["--schedule", "lean"][..], &["--schedule", "separate"][..]);
+    let merged = &["--schedule", "merged"][..];
+    // 6.1 has another name for the file of the tables, which only its own schedule gives it.
+    let not_lean = "the schedule is separate, not lean: clang's assembler names the tables' file";
+    let kernels = [("6.12-tiny", merged, ""), ("6.1-tiny", own, not_lean)];
+    for (name, own, reason) in kernels {
         let kernel = Recorded::of(name).altered(&dir.path().join(name), |record| {
             let env = &mut record["call"]["env"];
             env["CC"] = "clang-19".into();
@@ -69,17 +74,15 @@ fn tables_from_clangs_assembler_have_debug_information() {
         });
         kernel.enable("AS_IS_LLVM");
         let script = kernel.relink(&dir.path().join("script"), &["--script"]);
-        for schedule in ["lean", "merged"] {
-            let lean = dir.path().join(schedule);
-            let output = kernel.try_relink(&lean, &["--schedule", schedule]);
+        for (words, reason) in [(lean, reason), (own, "")] {
+            let (ours, what) = (dir.path().join("ours"), format!("{name}, {words:?}"));
+            let output = kernel.try_relink(&ours, words);
             let said = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{name}, {schedule}: {said}");
-            assert!(
-                said.contains("'kallsyms': clang's assembler adds debug information"),
-                "{said}"
-            );
-            assert!(!said.contains("once more") && !said.contains("not lean"), "{said}");
-            assert_same_bytes(&lean, &script.vmlinux, &format!("{name}, {schedule}"));
+            assert!(output.status.success(), "{what}: {said}");
+            assert!(said.contains("'kallsyms': clang's assembler adds debug"), "{what}: {said}");
+            assert_eq!(said.contains("not lean"), !reason.is_empty(), "{what}: {said}");
+            assert!(!said.contains("once more") && said.contains(reason), "{what}: {said}");
+            assert_same_bytes(&ours, &script.vmlinux, &what);
         }
     }
 }

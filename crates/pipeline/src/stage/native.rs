@@ -139,7 +139,10 @@ impl Stage<'_> {
         }
         let listed = sysmap::nm_sizes(elf, self.nm_flavor())?;
         let rows: Vec<_> = listed.into_iter().map(row).collect();
-        Ok(Some(sorttable::Functions::from_rows(&rows)))
+        Ok(Some(match self.nm_flavor() {
+            sysmap::Flavor::Gnu => sorttable::Functions::from_rows(&rows),
+            sysmap::Flavor::Llvm => sorttable::Functions::from_rows_of_llvm(&rows),
+        }))
     }
 
     /// What an object must say of itself to link with this kernel.
