@@ -99,25 +99,10 @@ impl Toolbox {
         asked: Option<Schedule>,
         debug_info: DebugInfo,
     ) -> Result<Schedule> {
-        let (schedule, refused) = self.choose_schedule(tree, call, asked);
-        let has_any = tree.config.has("DEBUG_INFO");
-        let kept = debug_info == DebugInfo::Keep || debug_info == DebugInfo::Drop && !has_any;
-        match (schedule, refused) {
-            (Schedule::Lean, _) => {}
-            (_, None) if kept => {}
-            (_, Some(reason)) if kept => {
-                let line = format_args!("the schedule is {schedule}, not lean: {reason}");
-                say::remark(format_args!("vmlinker: {line}"));
-            }
-            (_, refused) => {
-                let reason = refused.unwrap_or_else(|| match asked {
-                    Some(schedule) => format!("--schedule {schedule} is asked for"),
-                    None if has_any => "--engine kernel has the tree's own schedule".to_string(),
-                    None => "the kernel has no debug information".to_string(),
-                });
-                let cause = format!("--debug-info={debug_info} is the lean schedule's: {reason}");
-                return Err(Error::new(cause));
-            }
+        let (schedule, refused) = self.choose_schedule(tree, call, asked, debug_info)?;
+        if let Some(reason) = refused {
+            let line = format_args!("the schedule is {schedule}, not lean: {reason}");
+            say::remark(format_args!("vmlinker: {line}"));
         }
         Ok(schedule)
     }
@@ -125,7 +110,33 @@ impl Toolbox {
     /// The schedule of a link: the one that was `asked` for; else the lean one, where there is debug information to
     /// keep out of links and not every part is the kernel's. Where lean is not possible it is the tree's own, with
     /// the reason.
+    ///
+    /// # Errors
+    /// Debug information is not to be kept, and the schedule cannot be lean.
     pub fn choose_schedule(
+        &mut self,
+        tree: &Tree,
+        call: Option<&Call>,
+        asked: Option<Schedule>,
+        debug_info: DebugInfo,
+    ) -> Result<(Schedule, Option<String>)> {
+        let (schedule, refused) = self.possible_schedule(tree, call, asked);
+        let has_any = tree.config.has("DEBUG_INFO");
+        let kept = debug_info == DebugInfo::Keep || debug_info == DebugInfo::Drop && !has_any;
+        if kept || schedule == Schedule::Lean {
+            return Ok((schedule, refused));
+        }
+        let reason = refused.unwrap_or_else(|| match asked {
+            Some(schedule) => format!("--schedule {schedule} is asked for"),
+            None if has_any => "--engine kernel has the tree's own schedule".to_string(),
+            None => "the kernel has no debug information".to_string(),
+        });
+        let cause = format!("--debug-info={debug_info} is the lean schedule's: {reason}");
+        Err(Error::new(cause).advise("leave --debug-info out, and debug information is kept"))
+    }
+
+    /// The schedule, wherever debug information goes.
+    fn possible_schedule(
         &mut self,
         tree: &Tree,
         call: Option<&Call>,

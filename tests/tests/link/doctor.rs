@@ -171,6 +171,8 @@ fn a_linker_that_is_not_known_is_a_note_and_one_that_is_missing_a_problem() {
     said.assert_one("note", "linker", "2.99; the lean schedule does not know it");
     said.assert_one("note", "schedule", "merged: 2 temporary links and the final one; not lean");
     assert_eq!(said.json["plan"]["schedule"], "merged");
+    let said = Said::of(&tree.dir, &["--debug-info", "drop"]);
+    said.assert_one("problem", "schedule", "--debug-info=drop is the lean schedule's");
     let (_dir, tree) = named(&dir.path().join("gone"));
     Said::of(&tree.dir, &[]).assert_one("problem", "linker", "gone: no such program");
 }

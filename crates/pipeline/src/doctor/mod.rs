@@ -17,8 +17,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::call::Call;
+use crate::error::Error;
 use crate::files;
-use crate::plan::{EngineRequest, Needs, Plan, Schedule};
+use crate::plan::{DebugInfo, EngineRequest, Needs, Plan, Schedule};
 use crate::record::{RECORD, Record};
 use crate::sizes::Sizes;
 use crate::toolbox::Toolbox;
@@ -35,6 +36,8 @@ pub struct Request {
     pub cold: bool,
     /// Whether the finished kernel is to be looked at once more.
     pub verify: bool,
+    /// Where debug information goes.
+    pub debug_info: DebugInfo,
 }
 
 /// What a finding means for a link.
@@ -193,18 +196,18 @@ fn patient<'a>(
     request: &Request,
     report: &mut Report,
 ) -> Option<Patient<'a>> {
-    let mut toolbox = match Toolbox::new(tree, call, &request.engines) {
-        Ok(toolbox) => toolbox,
-        Err(error) => {
-            report.problem("engines", error.to_string());
-            error.advice.first().into_iter().for_each(|advice| report.next(advice.clone()));
-            return None;
-        }
+    let mut failed = |about: &'static str, error: Error| {
+        report.problem(about, error.to_string());
+        error.advice.first().into_iter().for_each(|advice| report.next(advice.clone()));
     };
+    let toolbox = Toolbox::new(tree, call, &request.engines);
+    let mut toolbox = toolbox.map_err(|error| failed("engines", error)).ok()?;
+    let Request { schedule, verify, debug_info, .. } = *request;
+    let chosen = toolbox.choose_schedule(tree, call, schedule, debug_info);
+    let (schedule, not_lean) = chosen.map_err(|error| failed("schedule", error)).ok()?;
     let output = call.and_then(|call| call.output.as_deref());
     let needs = tree.features.needs(&tree.config, output.or(tree.features.default_output()));
-    let needs = Needs { verify: request.verify, ..needs };
-    let (schedule, not_lean) = toolbox.choose_schedule(tree, call, request.schedule);
+    let needs = Needs { verify, debug_info, ..needs };
     let known = Sizes::load(&tree.dir, &needs.output).filter(|_| !request.cold);
     let start = Sizes::start(known.as_ref(), &needs);
     let plan = Plan::new(&needs, schedule, &toolbox.engines, start, 0);

@@ -25,8 +25,9 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let StageFlags { schedule, cold, verify, .. } = args.flags;
-    let request = doctor::Request { engines: args.flags.engines(), schedule, cold, verify };
+    let StageFlags { schedule, cold, verify, debug_info, .. } = args.flags;
+    let engines = args.flags.engines();
+    let request = doctor::Request { engines, schedule, cold, verify, debug_info };
     let report = doctor::examine(&args.build, &request);
     let text = if args.json { format!("{:#}", report.json()) } else { report.text() };
     say::line(text.trim_end())?;
