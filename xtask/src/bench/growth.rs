@@ -99,12 +99,7 @@ fn measured(
     std::os::unix::fs::symlink(object, &place)?;
     let (_, view) = stage::with_the_newest(&part.dir, dir)?;
 
-    let links = stage::Contest {
-        vmlinker,
-        build: &view.dir,
-        more: &["--ld", stage::LLD],
-        scratch: dir.to_owned(),
-    };
+    let links = stage::Contest::new(vmlinker, &view, &["--ld", stage::LLD], dir)?;
     let sides = [stage::SCRIPT, stage::COLD, stage::WARM];
     let costs = links.run(name, &sides, setting.runs.div_ceil(4).min(3))?;
     let stage = sides.iter().map(|(side, ..)| (*side).to_owned()).zip(costs).collect();
