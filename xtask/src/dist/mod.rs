@@ -42,16 +42,15 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     headline("set-up");
     setup::dist()?;
-    let target = workspace::target()?;
+    let (target, epoch) = (workspace::target()?, epoch()?);
     let program = match &args.program {
         Some(program) => program.clone(),
         None => {
             headline("a static vmlinker");
-            program::build(&workspace::root(), &target.join("static"))?
+            program::build(&workspace::root(), &target.join("static"), epoch)?
         }
     };
     let output = args.output.clone().unwrap_or_else(|| target.join("dist"));
-    let epoch = epoch()?;
     let package = release(&program, &output, epoch)?;
     package.lint()?;
     package.install_and_run(&target.join("dist-root"))?;
@@ -93,7 +92,7 @@ fn check(output: &Path, epoch: u64, elsewhere: &Path) -> Result<()> {
     let mut clone = Command::new("git");
     clone.args(["clone", "--quiet", "--no-hardlinks"]).arg(workspace::root()).arg(&copy);
     process::run(&mut clone)?;
-    let program = program::build(&copy, &elsewhere.join("target"))?;
+    let program = program::build(&copy, &elsewhere.join("target"), epoch)?;
     let again = elsewhere.join("dist");
     release(&program, &again, epoch)?;
     let mut diff = Command::new("diff");

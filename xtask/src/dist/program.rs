@@ -13,15 +13,16 @@ use crate::workspace;
 /// nothing of who passes the program on; its allocator is not used (vmlinker has its own).
 const TARGET: &str = "x86_64-unknown-linux-musl";
 
-/// Builds the checkout `sources` into `target`, and returns the program.
+/// Builds the checkout `sources` into `target`, as of the time `epoch`, and returns the program.
 ///
 /// # Errors
 /// Also when the program is not static.
-pub fn build(sources: &Path, target: &Path) -> Result<PathBuf> {
+pub fn build(sources: &Path, target: &Path, epoch: u64) -> Result<PathBuf> {
     install_target()?;
     let mut cargo = workspace::cargo();
     cargo.current_dir(sources).env("CARGO_TARGET_DIR", target);
-    // For the allocator, which is in C.
+    // For the allocator, which is in C and tells when it was compiled.
+    cargo.env("SOURCE_DATE_EPOCH", epoch.to_string());
     cargo.env("CC_x86_64_unknown_linux_musl", "musl-gcc");
     let prefixes = prefixes(sources)?;
     cargo.env("CFLAGS_x86_64_unknown_linux_musl", flags("-ffile-prefix-map=", &prefixes).join(" "));
