@@ -50,7 +50,7 @@ const PLOT: (f64, f64) = (300.0, 190.0);
 const LEFT: f64 = 62.0;
 const RIGHT: f64 = 18.0;
 const ABOVE: f64 = 34.0;
-const BELOW: f64 = 44.0;
+const BELOW: f64 = 54.0;
 /// A line of a panel's legend.
 const LEGEND: f64 = 17.0;
 /// The figure's title.
