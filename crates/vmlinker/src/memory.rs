@@ -1,4 +1,4 @@
-//! How the allocator of the C library takes memory from the system.
+//! How memory is taken from the system.
 //!
 //! Why: glibc's heaps of threads grow by 128 KiB, each time by a system call that all threads wait for, and what is free
 //! at their end is given back and taken again. Making BTF of a kernel on two threads spent a tenth of its time so: 1,100
@@ -17,6 +17,11 @@ pub fn grow_in_large_steps() {
         libc::mallopt(libc::M_TRIM_THRESHOLD, 1 << 30);
     }
 }
+
+/// musl's allocator has one lock for all threads, so a static program brings another.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Other C libraries have nothing to be told.
 #[cfg(not(target_env = "gnu"))]
