@@ -22,7 +22,7 @@ pub(crate) struct Cli {
 
 /// Memory that runs out is told as any other fault.
 #[global_allocator]
-static HEAP: pipeline::Heap<std::alloc::System> = pipeline::Heap(std::alloc::System);
+static HEAP: pipeline::Heap<memory::Allocator> = pipeline::Heap(memory::Allocator);
 
 #[derive(Debug, Subcommand)]
 enum Command {

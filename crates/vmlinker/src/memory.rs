@@ -6,6 +6,12 @@
 //!
 //! Source of facts: glibc 2.36, malloc/arena.c (`new_heap`, `grow_heap`); mallopt(3).
 
+/// musl's allocator has one lock for all threads, so a static program brings another.
+#[cfg(target_env = "musl")]
+pub use mimalloc::MiMalloc as Allocator;
+#[cfg(not(target_env = "musl"))]
+pub use std::alloc::System as Allocator;
+
 /// Lets heaps be as large as they may become, and keep what they have. What is not touched costs nothing.
 #[cfg(target_env = "gnu")]
 pub fn grow_in_large_steps() {
@@ -17,11 +23,6 @@ pub fn grow_in_large_steps() {
         libc::mallopt(libc::M_TRIM_THRESHOLD, 1 << 30);
     }
 }
-
-/// musl's allocator has one lock for all threads, so a static program brings another.
-#[cfg(target_env = "musl")]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Other C libraries have nothing to be told.
 #[cfg(not(target_env = "gnu"))]
