@@ -146,14 +146,7 @@ impl Recorded {
     /// # Panics
     /// If the link fails.
     pub fn relink(&self, output: &Path, words: &[&str]) -> Linked {
-        let stdout = run(&mut self.command(output, words));
-        let beside = |ending: &str| PathBuf::from(format!("{}{ending}", output.display()));
-        Linked {
-            vmlinux: output.to_owned(),
-            system_map: beside(".System.map"),
-            map: beside(".map"),
-            stdout: String::from_utf8_lossy(&stdout).into_owned(),
-        }
+        Linked::at(output, &run(&mut self.command(output, words)))
     }
 
     /// The same for a link that may fail.
@@ -173,6 +166,17 @@ impl Recorded {
 }
 
 impl Linked {
+    /// What a link into `output` made, which said `stdout`.
+    pub fn at(output: &Path, stdout: &[u8]) -> Self {
+        let beside = |ending: &str| PathBuf::from(format!("{}{ending}", output.display()));
+        Linked {
+            vmlinux: output.to_owned(),
+            system_map: beside(".System.map"),
+            map: beside(".map"),
+            stdout: String::from_utf8_lossy(stdout).into_owned(),
+        }
+    }
+
     /// The lines of the steps, as Kbuild prints them.
     pub fn steps(&self) -> Vec<&str> {
         self.stdout.lines().filter(|line| line.starts_with("  ")).collect()
