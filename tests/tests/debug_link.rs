@@ -3,6 +3,7 @@
 //! For each kernel the linker, GNU ld or ld.lld, links twice from the very same objects: with debug info, and without it but with a
 //! map. From the second the first is made, and `cmp` decides, build ID and all.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -51,8 +52,25 @@ impl Kernel {
 
     /// Links as the kernel's script does.
     fn link(&self, output: &Path, more: &[&OsStr]) {
+        self.link_with(self.flags().map(Cow::Borrowed), output, more);
+    }
+
+    /// Links as the lean schedule does: without debug info, and with room for a build ID.
+    fn link_lean(&self, output: &Path, map: &Path) {
+        let linker = self.dialect().linker;
+        let flags = self.flags().map(|flag| build_id::reserving(flag, linker));
+        let more = [OsStr::new("-Map"), map.as_os_str(), OsStr::new("--strip-debug")];
+        self.link_with(flags, output, &more);
+    }
+
+    fn link_with<'f>(
+        &self,
+        flags: impl Iterator<Item = Cow<'f, str>>,
+        output: &Path,
+        more: &[&OsStr],
+    ) {
         let mut ld = Command::new(self.ld);
-        ld.current_dir(&self.dir).args(self.flags());
+        ld.current_dir(&self.dir).args(flags.map(Cow::into_owned));
         ld.arg(format!("--script={SCRIPT}")).args(more).arg("-o").arg(output);
         ld.arg("--whole-archive").args(self.whole).arg("--no-whole-archive").args(self.made);
         run(&mut ld);
@@ -111,9 +129,8 @@ fn assert_comes_out(name: &str, kernel: &Kernel) {
     let dir = scratch();
     let path = |name: &str| dir.path().join(name);
     kernel.link(&path("whole"), &[]);
-    let map = [OsStr::new("-Map"), path("map").as_os_str()].map(OsStr::to_owned);
-    let map = map.each_ref().map(|word| &**word);
-    kernel.link(&path("stripped"), &[&map[..], &[OsStr::new("--strip-debug")]].concat());
+    kernel.link_lean(&path("stripped"), &path("map"));
+    assert_signed(kernel, &path("stripped"), &path("signed"), name);
 
     let read = |path: &Path| fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let objects = kernel.objects();
@@ -142,6 +159,18 @@ fn assert_comes_out(name: &str, kernel: &Kernel) {
     fs::write(path("made"), &made).expect("a scratch directory is writable");
     assert_same_bytes(&path("made"), &path("whole"), name);
     assert_apart(&plan, &made, &path("made"), name);
+}
+
+/// A kernel with room for a build ID becomes the one with the linker's.
+fn assert_signed(kernel: &Kernel, reserved: &Path, signed: &Path, name: &str) {
+    kernel.link(signed, &[OsStr::new("--strip-debug")]);
+    let mut ours = fs::read(reserved).expect("a kernel was linked");
+    let note = build_id::locate(&image::Elf::parse(&ours).expect("an image")).expect("notes");
+    let note = note.expect("a kernel has a build ID");
+    assert!(ours[note.id..note.end].iter().all(|&byte| byte == 0), "{name}: an ID was computed");
+    build_id::set(&mut ours, kernel.dialect().linker).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let theirs = fs::read(signed).expect("a kernel was linked");
+    assert!(ours == theirs, "{name}: the kernel is not the one with the linker's own build ID");
 }
 
 /// Debug information by itself is the same, whether the image is `whole` or only planned.

@@ -25,6 +25,19 @@ pub enum BuildId {
     Sha1,
 }
 
+impl BuildId {
+    /// What a flag of the linker asks for; `None` if it is another flag, or asks for a kind that is not followed here.
+    pub fn of_flag(flag: &str, linker: Linker) -> Option<Self> {
+        let word = flag.strip_prefix("-Wl,").unwrap_or(flag);
+        match word.strip_prefix("--").or_else(|| word.strip_prefix('-'))? {
+            "build-id" if linker == Linker::Gnu => Some(BuildId::Sha1),
+            "build-id=sha1" => Some(BuildId::Sha1),
+            "build-id=none" => Some(BuildId::None),
+            _ => None,
+        }
+    }
+}
+
 impl Dialect {
     /// The rules of the linker that says `version` (the first line of `--version`) with these flags.
     ///
@@ -39,6 +52,10 @@ impl Dialect {
         let (mut build_id, mut drops, mut compresses) = (BuildId::None, None, None);
         let (mut keeps, mut discards_none) = (None, false);
         for flag in flags {
+            if let Some(kind) = BuildId::of_flag(flag, linker) {
+                build_id = kind;
+                continue;
+            }
             let word = flag.strip_prefix("-Wl,").unwrap_or(flag);
             let name = word.strip_prefix("--").or_else(|| word.strip_prefix('-'));
             match name.unwrap_or_default() {
@@ -47,9 +64,6 @@ impl Dialect {
                 "compress-debug-sections" => compresses = Some(flag),
                 "compress-debug-sections=none" => compresses = None,
                 name if name.starts_with("compress-debug-sections=") => compresses = Some(flag),
-                "build-id" if linker == Linker::Gnu => build_id = BuildId::Sha1,
-                "build-id=sha1" => build_id = BuildId::Sha1,
-                "build-id=none" => build_id = BuildId::None,
                 "emit-relocs" | "q" => keeps = Some(flag),
                 "discard-none" => discards_none = true,
                 "discard-all" | "discard-locals" | "x" | "X" => discards_none = false,
@@ -137,6 +151,13 @@ mod tests {
     }
 
     #[test]
+    fn the_last_flag_that_asks_for_a_build_id_counts() {
+        let of = |flags| with(GNU, flags).unwrap().build_id;
+        assert_eq!(of("--build-id=sha1 --build-id=none"), BuildId::None);
+        assert_eq!(of("-build-id=none -Wl,--build-id"), BuildId::Sha1);
+    }
+
+    #[test]
     fn what_changes_debug_info_is_refused() {
         let refused = |version, flag| {
             let said = format!("not supported: the linker's flag {flag}");
@@ -147,6 +168,9 @@ mod tests {
             "-Wl,--compress-debug-sections=zlib",
             "--compress-debug-sections",
             "--build-id=0x1234",
+            "--build-id=md5",
+            "--build-id=uuid",
+            "--build-id=tree",
             "-S",
             "--sort-section=name",
         ] {

@@ -359,6 +359,7 @@ impl Builder<'_> {
             btf: linked.btf.clone(),
             strip_debug,
             map: (self.schedule == Schedule::Lean && strip_debug).then(|| map_of(image)),
+            build_id: self.schedule != Schedule::Lean || !strip_debug,
             relocations: self.schedule != Schedule::Lean || image != self.names.btf_image(),
             trial: self
                 .steps

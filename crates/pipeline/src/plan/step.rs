@@ -86,6 +86,9 @@ pub enum Action {
         /// Whether relocations stay in the kernel if the tree's flags say so (`--emit-relocs`). They are as large as
         /// the debug information, and of use only in a kernel that is kept.
         relocations: bool,
+        /// Whether the linker computes the build ID if the tree's flags ask for one. Otherwise the step that puts
+        /// debug information in does, over all that the ID covers, and the linker leaves room for it.
+        build_id: bool,
         /// Whether the sizes of the objects are those of an earlier link. If the link fails then, that is no error: a
         /// plan that does not know them takes over.
         trial: bool,

@@ -265,6 +265,11 @@ fn lean_links_twice_without_debug_information_and_never_with() {
         _ => None,
     });
     assert!(kept.eq([false, true]), "relocations are kept in what is kept");
+    let linkers_id = |step: &Step| matches!(step.action, Action::Ld { build_id: true, .. });
+    assert!(!plan.steps.iter().any(linkers_id), "who writes the kernel computes its build ID");
+    let merged = self::plan(BOTH, Schedule::Merged, Engine::Native, 0);
+    assert_eq!(merged.steps.iter().filter(|step| linkers_id(step)).count(), 3);
+    assert!(self::plan(&[], Schedule::Lean, Engine::Native, 0).steps.iter().any(linkers_id));
     let last = &plan.steps[plan.finish - 1];
     let tables = [".tmp_vmlinux1.kallsyms.o", ".tmp_vmlinux2.kallsyms.o"];
     let expected = [&[".tmp_vmlinux2", ".tmp_vmlinux2.map"], &tables[..], &[".tmp_vmlinux1.btf.o"]];

@@ -3,6 +3,8 @@
 //! The kernel's objects first, whole; then the archives that are linked as needed; then the objects
 //! made by earlier steps. `ARCH=um` links through the C compiler, so linker flags get `-Wl,`.
 
+use debug_link::{Linker, build_id};
+
 use crate::call::Call;
 use crate::config::Config;
 use crate::error::Result;
@@ -30,6 +32,8 @@ pub struct Link<'a> {
     pub map: Option<&'a str>,
     /// Whether relocations stay in the output if the tree's flags say so.
     pub relocations: bool,
+    /// The linker that is to leave a build ID of zeros where the tree's flags ask for one that is computed here.
+    pub reserves_id: Option<Linker>,
 }
 
 impl Default for Link<'_> {
@@ -44,6 +48,7 @@ impl Default for Link<'_> {
             strip_debug: false,
             map: None,
             relocations: true,
+            reserves_id: None,
         }
     }
 }
@@ -111,6 +116,10 @@ pub fn command_line(
         extend(&call.ld);
         extend(&call.ldflags);
         extend(&call.ldflags_vmlinux);
+    }
+    if let Some(linker) = link.reserves_id {
+        let reserved = words.iter().map(|word| build_id::reserving(word, linker).into_owned());
+        words = reserved.collect();
     }
     if !link.relocations {
         words.retain(|word| ![EMIT_RELOCS, "-q"].contains(&word.as_str()));
@@ -185,7 +194,17 @@ vmlinux_link .tmp_vmlinux1
         strip_debug: true,
         map: None,
         relocations: true,
+        reserves_id: None,
     };
+
+    #[test]
+    fn room_for_a_build_id_that_is_computed_later() {
+        let line = |reserves_id| line("x86", &[], &Link { reserves_id, ..TEMPORARY }, SCRIPT);
+        let real = line(None);
+        let zeros = format!(" --build-id=0x{} ", "00".repeat(20));
+        assert_eq!(line(Some(Linker::Lld)), real.replace(" --build-id=sha1 ", &zeros));
+        assert_ne!(line(Some(Linker::Lld)), real);
+    }
 
     #[test]
     fn a_temporary_link_from_the_archive() {

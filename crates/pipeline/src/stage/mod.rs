@@ -263,13 +263,17 @@ impl<'a> Stage<'a> {
     fn execute(&self, step: &Step, shared: &Shared<'_>) -> Result<()> {
         use Engine::{Kernel, Native};
         let result = match (&step.action, step.engine) {
-            (Action::Ld { image, kallsyms, btf, strip_debug, map, relocations, trial }, _) => {
+            (
+                Action::Ld { image, kallsyms, btf, strip_debug, map, relocations, build_id, trial },
+                _,
+            ) => {
                 let link = link::Link {
                     kallsyms: kallsyms.as_deref(),
                     btf: btf.as_deref(),
                     strip_debug: *strip_debug,
                     map: map.as_deref(),
                     relocations: *relocations,
+                    reserves_id: (!build_id).then(|| self.followed_linker()),
                     ..self.link_of(image)
                 };
                 if *trial { self.try_link(&link) } else { self.link(&link) }
