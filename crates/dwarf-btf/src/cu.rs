@@ -44,6 +44,7 @@ pub(crate) struct Func {
     /// Its parameters in [`Cu::params`].
     pub params: (u32, u32),
     pub variadic: bool,
+    /// As the debug information has it; provisional before there is an image, and 0 if there is none.
     pub low_pc: u64,
     /// What the locations of its parameters say (pahole 1.25 and later).
     pub facts: FuncFacts,
@@ -69,17 +70,17 @@ pub(crate) struct Param {
     pub dropped: bool,
 }
 
-/// A per-CPU variable.
+/// What may be a per-CPU variable: the image says whether it is.
 #[derive(Debug, Clone)]
 pub(crate) struct Var {
     pub name: StrId,
+    /// The name of its own entry, which need not be the one that is written.
+    pub own_name: StrId,
     pub ty: LocalId,
     pub external: bool,
-    /// Index of its section in the image.
-    pub section: u32,
-    /// Offset into the section in bytes.
-    pub offset: u32,
-    /// Size in bytes.
+    /// As the debug information has it; provisional before there is an image.
+    pub address: u64,
+    /// Size of its type in bytes.
     pub size: u32,
     /// Its `btf_decl_tag`s in [`Cu::var_tags`].
     pub tags: (u32, u32),
@@ -110,6 +111,8 @@ pub(crate) struct Misplaced {
 pub(crate) struct Cu {
     /// The unit's name, if functions are to be explained.
     pub name: StrId,
+    /// A function's parameters are those of a function of another name, which may not be one of the image's.
+    pub foreign: bool,
     /// What was found, if functions are to be explained.
     pub misplaced: Vec<Misplaced>,
     /// Functions that are not considered since the image has no symbol for them, if functions are to be
@@ -133,6 +136,7 @@ pub(crate) struct Cu {
 impl Cu {
     pub fn clear(&mut self) {
         self.name = 0;
+        self.foreign = false;
         self.misplaced.clear();
         self.no_symbol.clear();
         self.words.clear();

@@ -10,18 +10,19 @@ use hashbrown::HashTable;
 use image::Elf;
 use rayon::prelude::*;
 
+use crate::candidates::Linked;
 use crate::cu::{DeclTag, Func, INDEX, info, kind, kind_of};
 use crate::digest::{is_named_composite, replace_references};
 use crate::explain::Explain;
 use crate::graph::{Graph, Map, forwards};
 use crate::hash;
-use crate::merge::{Doubt, Gathering, Kept, Outcome, section};
+use crate::merge::{Doubt, Kept, section};
 use crate::output::{StringTable, write};
-use crate::pool::Place;
+use crate::pool::{Place, Pool};
 use crate::saved::{SavedFunctions, Stream, decl_tag};
 use crate::strings::FirstUse;
 use crate::units::Reader;
-use crate::{Encoded, Error, Options, Report};
+use crate::{Encoded, Error, Report};
 
 /// Types put together by contents; a type is known by its number here and 1, 0 being `void`.
 #[derive(Default)]
@@ -176,26 +177,25 @@ impl Builder<'_> {
     }
 }
 
-/// Makes the blob.
+/// Makes the blob, or says why it cannot be sure.
 pub(crate) fn run(
-    elf: &Elf<'_>,
-    gathering: Gathering<'_, '_>,
+    linked: &Linked<'_, '_>,
+    reader: &Reader<'_>,
+    (pool, first_use): (Pool, FirstUse),
     mut units: Vec<Option<Kept>>,
-    options: &Options<'_>,
-) -> Result<Outcome, Error> {
-    let Gathering { reader, pool, first_use, .. } = gathering;
+) -> Result<Result<Encoded, Doubt>, Error> {
     if pool.mask() != u64::MAX {
         // Hashes that were cut are not compared further.
-        return Ok(Outcome::InDoubt(Doubt::Collision));
+        return Ok(Err(Doubt::Collision));
     }
     let graph = Graph::new(pool.into_shards(), &reader.strings)
         .map_err(|fault| Error::new(".debug_str", fault.offset as u64, fault.cause))?;
     let resolved = match forwards(&graph) {
         Ok(resolved) => resolved,
-        Err(doubt) => return Ok(Outcome::InDoubt(doubt)),
+        Err(doubt) => return Ok(Err(doubt)),
     };
     // Functions come behind the types.
-    let functions = reader.symbols.functions.len();
+    let functions = linked.symbols.functions.len();
     let mut classes = Classes::with_capacity(graph.len as usize + functions);
     let index = index_class(reader, &graph, &units, &mut classes, &first_use);
     let class = vec![0; graph.len as usize];
@@ -207,22 +207,23 @@ pub(crate) fn run(
     builder.build();
     let Builder { class, mut classes, .. } = builder;
     if let Some(doubt) = classes.doubt {
-        return Ok(Outcome::InDoubt(doubt));
+        return Ok(Err(doubt));
     }
-    classes.names = Some(first_use);
     classes.functions_once = reader.rules.save_functions;
     let mut report = Report::default();
     let place = |id: u32| if id == 0 { 0 } else { class[graph.index(id - 1) as usize] };
     let mut end = Ending {
         reader,
+        linked,
         saved: SavedFunctions::default(),
         percpu: Vec::new(),
-        written: vec![false; reader.symbols.functions.len()],
-        explain: Explain::new(reader, elf.header().machine),
+        written: vec![false; functions],
+        explain: Explain::new(reader, linked.elf.header().machine),
     };
     if reader.rules.save_functions {
-        end.save(&units, &place);
+        end.save(&units, &place, &first_use);
     }
+    classes.names = Some(first_use);
     for (unit, kept) in units.iter_mut().enumerate() {
         if let Some(kept) = kept.take() {
             report.units += 1;
@@ -230,9 +231,11 @@ pub(crate) fn run(
             end.unit(unit as u32, &kept, &place, &mut classes);
         }
     }
-    let (all, ()) =
-        rayon::join(|| reader.strings.all(), || end.finish(&mut classes, options, &mut report));
-    Ok(Outcome::Done(Encoded { btf: layout(&classes, &all, elf), report }))
+    if linked.addresses.lost() {
+        return Ok(Err(Doubt::Address));
+    }
+    let (all, ()) = rayon::join(|| reader.strings.all(), || end.finish(&mut classes, &mut report));
+    Ok(Ok(Encoded { btf: layout(&classes, &all, linked.elf), report }))
 }
 
 /// The pool's type that arrays are indexed by: the first unit's `int`, if the unit has it before any
@@ -270,26 +273,40 @@ fn index_class(
 }
 
 /// Functions and variables.
-struct Ending<'r, 's> {
+struct Ending<'r, 's, 'i> {
     reader: &'r Reader<'s>,
+    linked: &'r Linked<'r, 'i>,
     saved: SavedFunctions,
     percpu: Vec<[u32; 3]>,
     written: Vec<bool>,
     explain: Explain<'r, 's>,
 }
 
-impl Ending<'_, '_> {
+impl Ending<'_, '_, '_> {
     /// Saves the functions of all units.
-    fn save(&mut self, units: &[Option<Kept>], place: &(dyn Fn(u32) -> u32 + Sync)) {
-        let some = |units: &[Option<Kept>]| {
+    fn save(
+        &mut self,
+        units: &[Option<Kept>],
+        place: &(dyn Fn(u32) -> u32 + Sync),
+        first_use: &FirstUse,
+    ) {
+        const CHUNK: usize = 64;
+        let linked = self.linked;
+        let some = |(chunk, units): (usize, &[Option<Kept>])| {
             let mut saved = SavedFunctions::default();
-            for kept in units.iter().flatten() {
-                let symbols = &self.reader.symbols;
-                saved.save(&kept.cu, symbols, &mut |id| place(id), &mut |_| {});
+            for (unit, kept) in (chunk * CHUNK..).zip(units) {
+                let Some(kept) = kept else { continue };
+                let mut at = (unit as u64) << 32 | u64::from(section::FUNCTIONS);
+                let mut note = |name| {
+                    first_use.note(name, at);
+                    at += 1;
+                };
+                saved.save(&kept.cu, linked, &mut |id| place(id), &mut note);
             }
             saved
         };
-        let parts: Vec<SavedFunctions> = units.par_chunks(64).map(some).collect();
+        let chunks = units.par_chunks(CHUNK).enumerate();
+        let parts: Vec<SavedFunctions> = chunks.map(some).collect();
         self.saved.append_all(parts);
     }
 
@@ -311,14 +328,18 @@ impl Ending<'_, '_> {
         }
         classes.next = start(section::VARS);
         classes.name_at = start(section::VARS);
+        let (Linked { symbols, addresses, .. }, Reader { strings, rules, .. }) =
+            (self.linked, self.reader);
         for var in &cu.vars {
-            let record =
-                [var.name, info(kind::VAR, 0, false), place(var.ty), u32::from(var.external)];
+            let address = addresses.get(var.address);
+            let Some(percpu) = symbols.percpu_var(var, address, strings, rules) else { continue };
+            let linkage = u32::from(var.external);
+            let record = [percpu.name, info(kind::VAR, 0, false), place(var.ty), linkage];
             let id = classes.add(&record);
             for tag in cu.tags_of_var(var) {
                 decl_tag(classes, tag.value, id, tag.component);
             }
-            self.percpu.push([id, var.offset, var.size]);
+            self.percpu.push([id, percpu.offset, percpu.size]);
         }
     }
 
@@ -331,9 +352,11 @@ impl Ending<'_, '_> {
         place: &dyn Fn(u32) -> u32,
         classes: &mut Classes,
     ) {
-        if let Some(elf) = self.reader.symbols.function(func.name)
-            && std::mem::replace(&mut self.written[elf as usize], true)
-        {
+        let known = match self.linked.symbols.function(func.name) {
+            Some(elf) => std::mem::replace(&mut self.written[elf as usize], true),
+            None => !self.written.is_empty(),
+        };
+        if known {
             return;
         }
         let count = params.len() as u32 + u32::from(func.variadic);
@@ -349,12 +372,12 @@ impl Ending<'_, '_> {
         }
     }
 
-    fn finish(mut self, classes: &mut Classes, options: &Options<'_>, report: &mut Report) {
-        let Reader { symbols, rules, names, .. } = self.reader;
+    fn finish(mut self, classes: &mut Classes, report: &mut Report) {
+        let Reader { rules, names, .. } = self.reader;
         classes.next = u64::from(u32::MAX) << 32;
         classes.name_at = classes.next;
-        let mut explain = options.explain.then_some(self.explain);
-        self.saved.emit(symbols, rules, *names, classes, &mut explain);
+        let mut explain = rules.explain.then_some(self.explain);
+        self.saved.emit(&self.linked.symbols, rules, *names, classes, &mut explain);
         if let Some(explain) = explain {
             explain.report(report);
         }

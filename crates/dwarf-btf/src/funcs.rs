@@ -1,7 +1,7 @@
 //! The functions and per-CPU variables of a unit, as far as they can become part of BTF.
 //!
 //! Most functions of a unit are inline copies that have no symbol; only those that the image has a
-//! symbol for are looked at further. A function that was compiled out of line has an entry that refers
+//! symbol for, or may have one, are looked at further. A function that was compiled out of line has an entry that refers
 //! to an abstract one, where names and types are; what its own parameters' locations say is noted on
 //! the abstract parameters too, as pahole does, because either entry may be the one that is written.
 //!
@@ -15,6 +15,7 @@ use hashbrown::HashMap;
 
 use crate::Rules;
 use crate::abbrev::Slot;
+use crate::candidates::Candidates;
 use crate::cu::{Cu, DeclTag, Func, FuncFacts, LocalId, Misplaced, Param, Var, kind, kind_of};
 use crate::cursor::{Fault, Read};
 use crate::hash::FixedState;
@@ -22,7 +23,7 @@ use crate::location::{Registers, parameter_register};
 use crate::packed::Packing;
 use crate::resolve::Offsets;
 use crate::strings::{Code, Names, StrId, Strings};
-use crate::symbols::{Symbols, name_is_valid};
+use crate::symbols::name_is_valid;
 use crate::unit::{Unit, Values};
 use crate::walk::{Dies, FuncDie, VarDie};
 
@@ -52,7 +53,7 @@ pub(crate) struct Context<'c, 's, 't, 'w> {
     pub dies: &'c Dies,
     pub offsets: &'c Offsets,
     pub strings: &'c Strings<'s>,
-    pub symbols: &'c Symbols<'s>,
+    pub candidates: &'c Candidates,
     pub rules: &'c Rules,
     pub registers: Registers,
     pub clang: bool,
@@ -61,6 +62,8 @@ pub(crate) struct Context<'c, 's, 't, 'w> {
 /// A parameter while its function is worked on.
 #[derive(Debug, Clone, Copy)]
 struct Working {
+    /// The name of its function.
+    function: StrId,
     name: StrId,
     ty: LocalId,
     origin: u32,
@@ -87,10 +90,9 @@ pub(crate) fn functions(
         let die = &dies.funcs[index];
         let name = function_names[index];
         name != 0
-            && if context.symbols.functions.is_empty() {
-                die.external
-            } else {
-                context.symbols.function(name).is_some()
+            && match context.candidates.functions() {
+                0 => die.external,
+                _ => context.candidates.function(name).is_some(),
             }
     };
     let order: Vec<usize> =
@@ -112,14 +114,15 @@ pub(crate) fn functions(
         for (at, &offset) in dies.params[first as usize..end as usize].iter().enumerate() {
             by_offset.insert(offset, params.len() as u32);
             let param = working(context, names, offset, at as u32, cu)?;
-            params.push(param);
+            params.push(Working { function: function_names[index], ..param });
         }
         spans.push(start..params.len());
     }
     let mut facts = vec![FuncFacts::default(); order.len()];
     for (span, facts) in spans.iter().zip(&mut facts) {
         for at in span.clone() {
-            facts.reordered_parm |= inherit(context, names, &by_offset, &mut params, at)?;
+            facts.reordered_parm |=
+                inherit(context, names, &by_offset, &mut params, at, &mut cu.foreign)?;
         }
     }
     if context.rules.check_locations {
@@ -225,6 +228,7 @@ fn working(
         _ => 0,
     };
     let mut param = Working {
+        function: 0,
         name,
         ty,
         origin,
@@ -284,6 +288,7 @@ fn inherit(
     by_offset: &HashMap<u32, u32, FixedState>,
     params: &mut [Working],
     at: usize,
+    foreign: &mut bool,
 ) -> Read<bool> {
     let param = params[at];
     if param.origin == 0 {
@@ -299,6 +304,8 @@ fn inherit(
         return Ok(false);
     };
     let origin = origin as usize;
+    // The other function might not be there, and then nothing of it would be known.
+    *foreign |= context.candidates.too_many && params[origin].function != param.function;
     params[at].name = params[origin].name;
     params[at].ty = params[origin].ty;
     let known = &mut params[origin];
@@ -445,19 +452,14 @@ pub(crate) fn variables(
     names: &mut Names,
     cu: &mut Cu,
 ) -> Read<()> {
-    let Some(section) = context.symbols.percpu_section else { return Ok(()) };
-    for die in &context.dies.vars {
-        let Some(offset) = die.address.checked_sub(section.address) else { continue };
-        if offset < section.size
-            && let Some(mut var) = variable(context, names, *die, offset, section.index, cu)?
-        {
-            var.tags.0 = cu.var_tags.len() as u32;
-            if context.rules.decl_tags {
-                variable_tags(context, names, die.offset, cu)?;
-            }
-            var.tags.1 = cu.var_tags.len() as u32;
-            cu.vars.push(var);
+    for die in context.dies.vars.iter().filter(|die| context.candidates.is_percpu(die.address)) {
+        let Some(mut var) = variable(context, names, *die, cu)? else { continue };
+        var.tags.0 = cu.var_tags.len() as u32;
+        if context.rules.decl_tags {
+            variable_tags(context, names, die.offset, cu)?;
         }
+        var.tags.1 = cu.var_tags.len() as u32;
+        cu.vars.push(var);
     }
     Ok(())
 }
@@ -466,14 +468,12 @@ fn variable(
     context: &Context<'_, '_, '_, '_>,
     names: &mut Names,
     die: VarDie,
-    offset: u64,
-    section: u32,
     cu: &Cu,
 ) -> Read<Option<Var>> {
     let mut values = Values::default();
     let (_, unit) = context.group.read(die.offset, &mut values)?;
     let address_size = unit.header.sizes.address;
-    let own_name = names.name(context.strings, unit, &values, Slot::Name)?;
+    let mut own_name = names.name(context.strings, unit, &values, Slot::Name)?;
     let artificial = values.has(Slot::Artificial);
     let mut name = own_name;
     let mut ty = values.reference(Slot::Type);
@@ -492,40 +492,22 @@ fn variable(
         let (_, unit) = context.group.read(origin, &mut values)?;
         name = names.name(context.strings, unit, &values, Slot::Name)?;
         ty = values.reference(Slot::Type);
+        own_name = name;
+    }
+    if !context.rules.percpu_by_symbol {
+        let text = context.strings.get(name);
+        let named = name != 0 && !is_generated(text) && name_is_valid(text);
+        if !die.top || artificial || !named {
+            return Ok(None);
+        }
     }
     let ty = context.offsets.id(context.dies, ty);
-    let found = if context.rules.percpu_by_symbol {
-        let Some(symbol) = context.symbols.percpu_at(offset) else { return Ok(None) };
-        // Many entries that are no per-CPU variables have address 0; there the names decide.
-        let own = if specification != 0 { own_name } else { name };
-        if die.address == 0 && context.strings.get(own) != symbol.name {
-            return Ok(None);
-        }
-        (context.strings.intern(symbol.name), symbol.size)
-    } else {
-        if !die.top || artificial || name == 0 {
-            return Ok(None);
-        }
-        let text = context.strings.get(name);
-        if is_generated(text)
-            || !name_is_valid(text)
-            || offset == 0 && !context.symbols.percpu_named(text)
-        {
-            return Ok(None);
-        }
-        (name, 0)
-    };
     if ty == 0 {
         return Ok(None);
     }
-    let size = cu.size_of(ty, address_size);
-    let Ok(size) = u32::try_from(size) else { return Ok(None) };
-    if size == 0 || offset > u64::from(u32::MAX) {
-        return Ok(None);
-    }
-    let (name, symbol_size) = found;
-    let size = if context.rules.percpu_by_symbol { symbol_size } else { size };
-    Ok(Some(Var { name, ty, external, section, offset: offset as u32, size, tags: (0, 0) }))
+    let size = u32::try_from(cu.size_of(ty, address_size)).ok().filter(|&size| size != 0);
+    let address = die.address;
+    Ok(size.map(|size| Var { name, own_name, ty, external, address, size, tags: (0, 0) }))
 }
 
 /// Adds the `btf_decl_tag`s of the variable whose entry is at `offset`.

@@ -24,6 +24,9 @@
 //!    ([`btf_dedup`]), and is used then.
 //! 6. `saved`: functions, which can only be decided on when all units are known.
 //!
+//! Steps 1 to 5 need no image but for what may be written of functions and variables (`candidates`). So they can be
+//! done before there is one: [`Reading`] (`phases`).
+//!
 //! Units are read in parallel; what is kept of a unit does not depend on which were read before, and the
 //! order of everything put out is that of the units, so the result is the same for any number of threads.
 //!
@@ -34,6 +37,7 @@
 #![warn(missing_docs)]
 
 mod abbrev;
+mod candidates;
 mod compressed;
 mod cu;
 mod cursor;
@@ -52,6 +56,7 @@ mod merge;
 mod options;
 mod output;
 mod packed;
+mod phases;
 mod pool;
 mod relocate;
 mod resolve;
@@ -68,12 +73,17 @@ mod unit;
 mod units;
 mod walk;
 
+pub use candidates::{Address, Expected};
+use candidates::{FinalAddresses, Linked};
 pub use error::Error;
 pub use explain::{Description, Function, Reason};
 pub use flags::{FlagError, Flags, supported_features};
+use merge::{Gathering, Outcome};
 use options::Rules;
 pub use options::{Language, Options, PaholeVersion, ReadAt};
+pub use phases::{Memory, Reading};
 pub use source::{DebugSource, Unreadable};
+pub use units::lto_note;
 
 /// What was made.
 #[derive(Debug, Clone, Default)]
@@ -115,7 +125,8 @@ pub fn encode_from<'d>(
     source: &'d dyn DebugSource,
     options: &Options<'d>,
 ) -> Result<Encoded, Error> {
-    encode_dwarf(elf, &sections::Dwarf::of_source(elf, source, &Rules::new(options))?, options)
+    let dwarf = sections::Dwarf::of_source(elf.endian(), source, &Rules::new(options))?;
+    encode_dwarf(elf, &dwarf, options)
 }
 
 fn encode_dwarf<'d>(
@@ -124,16 +135,15 @@ fn encode_dwarf<'d>(
     options: &Options<'d>,
 ) -> Result<Encoded, Error> {
     let rules = Rules::new(options);
-    let arena = strings::Arena::new();
-    let reader = units::Reader::new(elf, dwarf, &arena, rules)?;
-    if !options.exact_dedup && options.base.is_none() {
-        loop {
-            match merge::encode(elf, &reader, options)? {
-                merge::Outcome::Done(encoded) => return Ok(encoded),
-                merge::Outcome::InDoubt(merge::Doubt::Names) => reader.strings.forget_codes(),
-                merge::Outcome::InDoubt(_) => break,
-            }
+    let arena = strings::Arena::default();
+    let (mut reader, symbols) = units::Reader::new(elf, dwarf, &arena, rules)?;
+    let linked = Linked { elf, symbols, addresses: FinalAddresses::are_known() };
+    if phases::is_split(options) && !reader.merged {
+        let gathering = Gathering::new(reader, options.hash_bits);
+        match phases::finish(gathering, &linked)? {
+            Outcome::Done(encoded) => return Ok(encoded),
+            Outcome::InDoubt(back, _) => reader = *back,
         }
     }
-    stream::encode(elf, &reader, options)
+    stream::encode(&linked, &reader, options)
 }

@@ -29,6 +29,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use crate::candidates::Linked;
 use crate::cu::{Cu, Func, INDEX, LocalId, kind, kind_of, name_positions};
 use crate::cursor::{Fault, Read};
 use crate::digest::{Digest, is_leaf, is_named_composite, references};
@@ -37,9 +38,9 @@ use crate::pool::{Contents, Met, Offered, Place, Pool, PoolId, SHARDS, parts, po
 use crate::source::Window;
 use crate::strings::FirstUse;
 use crate::twins::{self, Apart, Twins, Witness};
-use crate::unit::{Batch, Header};
+use crate::unit::{Batch, Header, Headers};
 use crate::units::{Found, Reader, Scratch, at_header};
-use crate::{Encoded, Error, Options};
+use crate::{Encoded, Error};
 
 /// Where in a unit's part of the stream things stand that are no types of its own, for the order of
 /// their strings and of themselves.
@@ -74,6 +75,10 @@ pub(crate) enum Doubt {
     Names,
     /// Units refer into one another.
     Across,
+    /// A function's parameters are those of one of another name.
+    Foreign,
+    /// An address that was provisional has no final one.
+    Address,
 }
 
 /// Why a unit could not be added.
@@ -83,19 +88,29 @@ enum Trouble {
 }
 
 /// What came of the fast way.
-pub(crate) enum Outcome {
+pub(crate) enum Outcome<'s> {
     Done(Encoded),
-    InDoubt(Doubt),
+    InDoubt(Box<Reader<'s>>, Doubt),
 }
 
-/// All that units are added to.
-pub(crate) struct Gathering<'r, 's> {
-    pub reader: &'r Reader<'s>,
-    pub pool: Pool,
-    pub first_use: FirstUse,
-    /// pahole 1.24: the first unit that has each function.
+/// All that units are added to. Any number of threads may [`Gathering::work`] at it, and more may come later.
+pub(crate) struct Gathering<'s> {
+    pub reader: Reader<'s>,
+    pool: Pool,
+    first_use: FirstUse,
+    /// pahole 1.24: the first unit that has each function, by its index among the candidates.
     first_unit: Vec<AtomicU32>,
+    /// The units that nobody has begun with.
+    headers: Mutex<Headers<'s>>,
+    /// For how many bytes of units a thread asks.
+    batch: usize,
+    done: Mutex<Vec<Done>>,
+    failed: AtomicBool,
+    pub hash_bits: u32,
 }
+
+/// What came of a batch, whose first unit it is told by.
+type Done = (usize, Vec<Result<Option<Kept>, Failed>>);
 
 /// The memory of a thread.
 #[derive(Default)]
@@ -124,55 +139,35 @@ enum Failed {
     Error(Error),
 }
 
-/// Makes BTF, or says why it cannot be sure.
-pub(crate) fn encode(
-    elf: &image::Elf<'_>,
-    reader: &Reader<'_>,
-    options: &Options<'_>,
-) -> Result<Outcome, Error> {
-    if reader.merged {
-        return Ok(Outcome::InDoubt(Doubt::TooLarge));
-    }
-    let functions = reader.symbols.functions.len();
-    let gathering = Gathering {
-        reader,
-        pool: Pool::new(options.hash_bits),
-        first_use: FirstUse::new(),
-        first_unit: (0..functions).map(|_| AtomicU32::new(u32::MAX)).collect(),
-    };
-    let mut units = Vec::new();
-    for kept in gathering.all() {
-        match kept {
-            Ok(kept) => units.push(kept),
-            Err(Failed::Doubt(doubt)) => return Ok(Outcome::InDoubt(doubt)),
-            Err(Failed::Error(error)) => return Err(error),
+impl<'s> Gathering<'s> {
+    /// Nothing is read yet. Hashes have so many bits.
+    pub fn new(reader: Reader<'s>, hash_bits: u32) -> Self {
+        let (headers, batch) = reader.headers(rayon::current_num_threads());
+        let functions = reader.candidates.functions();
+        Gathering {
+            reader,
+            pool: Pool::new(hash_bits),
+            first_use: FirstUse::new(),
+            first_unit: (0..functions).map(|_| AtomicU32::new(u32::MAX)).collect(),
+            headers: Mutex::new(headers),
+            batch,
+            done: Mutex::default(),
+            failed: AtomicBool::new(false),
+            hash_bits,
         }
     }
-    let witnesses = units.iter().flatten().map(|kept| &kept.witness);
-    if gathering.pool.torn() || !twins::agree(witnesses) {
-        return Ok(Outcome::InDoubt(Doubt::Twins));
-    }
-    if reader.strings.ambiguous() {
-        return Ok(Outcome::InDoubt(Doubt::Names));
-    }
-    crate::finish::run(elf, gathering, units, options)
-}
 
-impl Gathering<'_, '_> {
-    /// Reads all units, in their order up to the first that fails.
+    /// Reads units with all threads of the current pool, until none is left, one fails, or `stop` is set.
     ///
     /// Threads take the next batch of units each, so a thread sees units in increasing order, and what it
     /// has met in the pool it need not look up again ([`Known`]).
-    fn all(&self) -> Vec<Result<Option<Kept>, Failed>> {
-        let threads = rayon::current_num_threads();
-        let (headers, size) = self.reader.headers(threads);
-        let (headers, done) = (Mutex::new(headers), Mutex::new(Vec::new()));
-        let failed = AtomicBool::new(false);
+    pub fn work(&self, stop: &AtomicBool) {
+        let Gathering { headers, batch, done, failed, .. } = self;
         let work = || {
             let mut local = Local::default();
             // All units before one that fails are done, or in work with another thread.
-            while !failed.load(Ordering::Relaxed) {
-                let batch = locked(&headers).batch(size);
+            while !failed.load(Ordering::Relaxed) && !stop.load(Ordering::Relaxed) {
+                let batch = locked(headers).batch(*batch);
                 let (first, kept) = match batch {
                     Ok(batch) if batch.headers.is_empty() => break,
                     Ok(batch) => (batch.first, self.batch(&batch, &mut local)),
@@ -181,13 +176,38 @@ impl Gathering<'_, '_> {
                 if kept.last().is_some_and(Result::is_err) {
                     failed.store(true, Ordering::Relaxed);
                 }
-                locked(&done).push((first, kept));
+                locked(done).push((first, kept));
             }
         };
+        let threads = rayon::current_num_threads();
         rayon::scope(|scope| (0..threads).for_each(|_| scope.spawn(|_| work())));
+    }
+
+    /// Makes BTF of all units, or gives the reader back and says why it cannot be sure.
+    pub fn finish(self, linked: &Linked<'_, '_>) -> Result<Outcome<'s>, Error> {
+        self.work(&AtomicBool::new(false));
+        let Gathering { reader, pool, first_use, done, .. } = self;
         let mut done = done.into_inner().unwrap_or_else(|e| e.into_inner());
         done.sort_unstable_by_key(|&(first, _)| first);
-        done.into_iter().flat_map(|(_, kept)| kept).collect()
+        let mut units = Vec::new();
+        for kept in done.into_iter().flat_map(|(_, kept)| kept) {
+            match kept {
+                Ok(kept) => units.push(kept),
+                Err(Failed::Doubt(doubt)) => return Ok(Outcome::InDoubt(Box::new(reader), doubt)),
+                Err(Failed::Error(error)) => return Err(error),
+            }
+        }
+        let witnesses = units.iter().flatten().map(|kept| &kept.witness);
+        if pool.torn() || !twins::agree(witnesses) {
+            return Ok(Outcome::InDoubt(Box::new(reader), Doubt::Twins));
+        }
+        if reader.strings.ambiguous() {
+            return Ok(Outcome::InDoubt(Box::new(reader), Doubt::Names));
+        }
+        match crate::finish::run(linked, &reader, (pool, first_use), units)? {
+            Ok(encoded) => Ok(Outcome::Done(encoded)),
+            Err(doubt) => Ok(Outcome::InDoubt(Box::new(reader), doubt)),
+        }
     }
 
     /// Reads units up to the first that fails.
@@ -220,6 +240,9 @@ impl Gathering<'_, '_> {
             Found::Unit => {}
             Found::LeftOut => return Ok(None),
             Found::Across => return Err(Failed::Doubt(Doubt::Across)),
+        }
+        if local.cu.foreign {
+            return Err(Failed::Doubt(Doubt::Foreign));
         }
         self.add(unit, local).map(Some).map_err(|trouble| match trouble {
             Trouble::Doubt(doubt) => Failed::Doubt(doubt),
@@ -449,13 +472,7 @@ impl Gathering<'_, '_> {
         out.name = cu.name;
         out.misplaced = std::mem::take(&mut cu.misplaced);
         out.no_symbol = std::mem::take(&mut cu.no_symbol);
-        let mut at = 0;
-        let mut note = |name: u32, section: u32| {
-            self.first_use.note(name, u64::from(unit) << 32 | u64::from(section + at));
-            at += 1;
-        };
         for tag in &cu.type_tags {
-            note(tag.value, section::TYPE_TAGS);
             out.type_tags.push(crate::cu::DeclTag { ty: of(tag.ty), ..*tag });
         }
         for func in cu.funcs.iter().filter(|func| self.is_first(unit, func)) {
@@ -464,17 +481,9 @@ impl Gathering<'_, '_> {
             let first = out.params.len() as u32;
             let tag = out.func_tags.len() as u32;
             for param in params.iter().filter(|param| !param.dropped) {
-                if self.reader.rules.save_functions {
-                    note(param.name, section::FUNCTIONS);
-                }
                 out.params.push(crate::cu::Param { ty: of(param.ty), ..*param });
             }
-            for tag in tags {
-                if self.reader.rules.save_functions {
-                    note(tag.value, section::FUNCTIONS);
-                }
-                out.func_tags.push(*tag);
-            }
+            out.func_tags.extend(tags);
             out.funcs.push(Func {
                 ret: of(func.ret),
                 params: (first, out.params.len() as u32),
@@ -483,12 +492,8 @@ impl Gathering<'_, '_> {
             });
         }
         for var in &cu.vars {
-            note(var.name, section::VARS);
             let first = out.var_tags.len() as u32;
-            for tag in cu.tags_of_var(var) {
-                note(tag.value, section::VARS);
-                out.var_tags.push(*tag);
-            }
+            out.var_tags.extend(cu.tags_of_var(var));
             let tags = (first, out.var_tags.len() as u32);
             out.vars.push(crate::cu::Var { ty: of(var.ty), tags, ..var.clone() });
         }
@@ -500,8 +505,8 @@ impl Gathering<'_, '_> {
         if self.reader.rules.save_functions {
             return true;
         }
-        let Some(elf) = self.reader.symbols.function(func.name) else { return true };
-        self.first_unit[elf as usize].fetch_min(unit, Ordering::Relaxed) >= unit
+        let Some(index) = self.reader.candidates.function(func.name) else { return true };
+        self.first_unit[index as usize].fetch_min(unit, Ordering::Relaxed) >= unit
     }
 }
 

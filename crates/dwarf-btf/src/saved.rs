@@ -9,6 +9,7 @@
 use rayon::prelude::*;
 
 use crate::Rules;
+use crate::candidates::Linked;
 use crate::cu::{Cu, DeclTag, Func, FuncFacts, Misplaced, info, kind, kind_of};
 use crate::explain::Explain;
 use crate::strings::StrId;
@@ -87,7 +88,7 @@ impl SavedFunctions {
     pub fn save(
         &mut self,
         cu: &Cu,
-        symbols: &Symbols<'_>,
+        Linked { symbols, addresses, .. }: &Linked<'_, '_>,
         place: &mut dyn FnMut(u32) -> u32,
         name: &mut dyn FnMut(StrId),
     ) {
@@ -96,7 +97,8 @@ impl SavedFunctions {
             let first = self.misplaced.len() as u32;
             let of_func = cu.misplaced.iter().filter(|other| other.func == index as u32);
             self.misplaced.extend(of_func);
-            let mut saved = self.one(cu, func, elf, symbols, place, name);
+            let address = addresses.get(func.low_pc);
+            let mut saved = self.one(cu, func, (elf, address), symbols, place, name);
             saved.misplaced = (first, self.misplaced.len() as u32);
             self.all.push(saved);
         }
@@ -106,7 +108,7 @@ impl SavedFunctions {
         &mut self,
         cu: &Cu,
         func: &Func,
-        elf: u32,
+        (elf, address): (u32, u64),
         symbols: &Symbols<'_>,
         place: &mut dyn FnMut(u32) -> u32,
         name: &mut dyn FnMut(StrId),
@@ -127,12 +129,12 @@ impl SavedFunctions {
             self.tags.push(*tag);
         }
         let candidates = symbols.entries(&symbols.functions[elf as usize]);
-        let optimized_symbol = func.low_pc != 0
-            && candidates.iter().any(|&(at, name)| at == func.low_pc && is_optimized(name));
+        let optimized_symbol = address != 0
+            && candidates.iter().any(|&(at, name)| at == address && is_optimized(name));
         Saved {
             index: self.all.len() as u32,
             elf,
-            address: func.low_pc,
+            address,
             ret: place(func.ret),
             params: (first, self.params.len() as u32),
             tags: (tag, self.tags.len() as u32),

@@ -67,7 +67,7 @@ impl<'d> Dwarf<'d> {
     /// # Errors
     /// No `.debug_info`, one over 4 GiB, or a section that cannot be had.
     pub fn of_source(
-        elf: &Elf<'d>,
+        endian: Endianness,
         source: &'d dyn DebugSource,
         rules: &Rules,
     ) -> Result<Self, Error> {
@@ -84,7 +84,7 @@ impl<'d> Dwarf<'d> {
         }
         check(!section(".debug_types")?.is_empty(), size)?;
         Ok(Dwarf {
-            big: elf.endian() == Endianness::Big,
+            big: endian == Endianness::Big,
             info: DwarfInfo::Elsewhere(source),
             abbrev: section(".debug_abbrev")?,
             strings: section(".debug_str")?,

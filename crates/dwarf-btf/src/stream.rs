@@ -4,9 +4,9 @@
 //! is taken only where the faster one ([`crate::merge`]) could not be sure of the same result.
 
 use btf_dedup::Types;
-use image::Elf;
 use rayon::prelude::*;
 
+use crate::candidates::Linked;
 use crate::cu::{Cu, INDEX, LocalId, info, kind, name_positions};
 use crate::digest::replace_references;
 use crate::explain::Explain;
@@ -21,7 +21,7 @@ const BATCH: usize = 1 << 22;
 
 /// Makes BTF with all types held.
 pub(crate) fn encode<'s>(
-    elf: &Elf<'s>,
+    linked: &Linked<'_, '_>,
     reader: &Reader<'s>,
     options: &Options<'s>,
 ) -> Result<Encoded, Error> {
@@ -29,8 +29,7 @@ pub(crate) fn encode<'s>(
         Some(blob) => Base::read(blob, reader)?,
         None => Base::default(),
     };
-    let machine = elf.header().machine;
-    let mut all = All::new(reader, &base, machine);
+    let mut all = All::new(reader, linked, &base);
     let mut merged = reader.merged;
     let (mut headers, _) = reader.headers(1);
     let mut buffer = Vec::new();
@@ -56,12 +55,12 @@ pub(crate) fn encode<'s>(
         }
     }
     if merged {
-        all = All::new(reader, &base, machine);
+        all = All::new(reader, linked, &base);
         let (mut scratch, mut cu) = (Scratch::default(), Cu::default());
         reader.read_merged(&mut scratch, &mut cu)?;
         all.add_unit(&cu)?;
     }
-    all.finish(elf, options)
+    all.finish(options)
 }
 
 /// What a split blob builds on.
@@ -102,8 +101,9 @@ impl Base {
 }
 
 /// All types so far.
-struct All<'r, 's> {
+struct All<'r, 's, 'i> {
     reader: &'r Reader<'s>,
+    linked: &'r Linked<'r, 'i>,
     base: &'r Base,
     types: Types,
     /// Names in the order of their first use.
@@ -116,12 +116,11 @@ struct All<'r, 's> {
     /// Functions of pahole 1.24 that are written, by symbol.
     written: Vec<bool>,
     percpu: Vec<[u32; 3]>,
-    section: u32,
     units: usize,
     explain: Explain<'r, 's>,
 }
 
-impl Stream for All<'_, '_> {
+impl Stream for All<'_, '_, '_> {
     fn record(&self, id: u32) -> &[u32] {
         let index = id as usize - 1;
         match index.checked_sub(self.base.types.len()) {
@@ -139,10 +138,11 @@ impl Stream for All<'_, '_> {
     }
 }
 
-impl<'r, 's> All<'r, 's> {
-    fn new(reader: &'r Reader<'s>, base: &'r Base, machine: u16) -> Self {
+impl<'r, 's, 'i> All<'r, 's, 'i> {
+    fn new(reader: &'r Reader<'s>, linked: &'r Linked<'r, 'i>, base: &'r Base) -> Self {
         All {
             reader,
+            linked,
             base,
             types: Types::default(),
             names: Vec::new(),
@@ -150,11 +150,10 @@ impl<'r, 's> All<'r, 's> {
             index: None,
             needs_index: false,
             saved: SavedFunctions::default(),
-            written: vec![false; reader.symbols.functions.len()],
+            written: vec![false; linked.symbols.functions.len()],
             percpu: Vec::new(),
-            section: 0,
             units: 0,
-            explain: Explain::new(reader, machine),
+            explain: Explain::new(reader, linked.elf.header().machine),
         }
     }
 
@@ -211,23 +210,25 @@ impl<'r, 's> All<'r, 's> {
         }
         if self.reader.rules.save_functions {
             let mut names = Vec::new();
-            let symbols = &self.reader.symbols;
-            self.saved.save(cu, symbols, &mut |id| place(id), &mut |name| names.push(name));
+            let linked = self.linked;
+            self.saved.save(cu, linked, &mut |id| place(id), &mut |name| names.push(name));
             for name in names {
                 self.note(name);
             }
         } else {
             self.write_functions(cu, &place);
         }
+        let Reader { strings, rules, .. } = self.reader;
         for var in &cu.vars {
+            let percpu = self.linked.symbols.percpu_var(var, var.address, strings, rules);
+            let Some(percpu) = percpu else { continue };
             let linkage = u32::from(var.external);
-            let record = [var.name, info(kind::VAR, 0, false), place(var.ty), linkage];
+            let record = [percpu.name, info(kind::VAR, 0, false), place(var.ty), linkage];
             let id = self.add(&record);
             for tag in cu.tags_of_var(var) {
                 decl_tag(self, tag.value, id, tag.component);
             }
-            self.section = var.section;
-            self.percpu.push([id, var.offset, var.size]);
+            self.percpu.push([id, percpu.offset, percpu.size]);
         }
         Ok(())
     }
@@ -235,7 +236,7 @@ impl<'r, 's> All<'r, 's> {
     /// The first description of each function is written at once (pahole 1.24).
     fn write_functions(&mut self, cu: &Cu, place: &dyn Fn(LocalId) -> u32) {
         for func in &cu.funcs {
-            if let Some(elf) = self.reader.symbols.function(func.name) {
+            if let Some(elf) = self.linked.symbols.function(func.name) {
                 let written = &mut self.written[elf as usize];
                 if std::mem::replace(written, true) {
                     continue;
@@ -256,14 +257,14 @@ impl<'r, 's> All<'r, 's> {
         }
     }
 
-    fn finish(mut self, elf: &Elf<'_>, options: &Options<'_>) -> Result<Encoded, Error> {
-        let reader = self.reader;
+    fn finish(mut self, options: &Options<'_>) -> Result<Encoded, Error> {
+        let (reader, linked) = (self.reader, self.linked);
         let strings = &reader.strings;
         let mut report = Report { units: self.units, types: 0, ..Report::default() };
         let saved = std::mem::take(&mut self.saved);
         let explain = std::mem::replace(&mut self.explain, Explain::new(reader, 0));
         let mut explain = options.explain.then_some(explain);
-        saved.emit(&reader.symbols, &reader.rules, reader.names, &mut self, &mut explain);
+        saved.emit(&linked.symbols, &reader.rules, reader.names, &mut self, &mut explain);
         if let Some(explain) = explain {
             explain.report(&mut report);
         }
@@ -280,7 +281,7 @@ impl<'r, 's> All<'r, 's> {
         }
         let types = &done.types;
         let records: Vec<&[u32]> = (0..types.len()).map(|index| types.record(index)).collect();
-        let btf = write(&records, |id| id, &table, elf.endian());
+        let btf = write(&records, |id| id, &table, linked.elf.endian());
         Ok(Encoded { btf, report })
     }
 }

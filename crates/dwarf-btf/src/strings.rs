@@ -91,11 +91,13 @@ pub(crate) struct Arena {
     next: AtomicU32,
 }
 
-impl Arena {
-    pub fn new() -> Self {
+impl Default for Arena {
+    fn default() -> Self {
         Arena { texts: Chunks::new(), next: AtomicU32::new(0) }
     }
+}
 
+impl Arena {
     fn keep(&self, text: &[u8]) -> &[u8] {
         let place = self.next.fetch_add(1, Ordering::Relaxed);
         self.texts.at(place, OnceLock::new).get_or_init(|| text.into())
@@ -114,6 +116,18 @@ pub(crate) struct Strings<'s> {
     /// Whether codes are made of offsets.
     pub by_code: AtomicBool,
     ambiguous: AtomicBool,
+}
+
+/// The strings that were known at a time: how many each part had.
+#[derive(Debug)]
+pub(crate) struct Mark(Vec<u32>);
+
+impl Mark {
+    /// Whether that string was known.
+    pub fn has(&self, id: StrId) -> bool {
+        let known = |number: u32| number >> SHARD_BITS < self.0[number as usize % SHARDS];
+        id.checked_sub(1).is_none_or(known)
+    }
 }
 
 /// A hash of 64 bits out of half of one: a table looks at both ends.
@@ -195,7 +209,7 @@ impl<'s> Strings<'s> {
     }
 
     /// The number of bytes that are to be copied.
-    fn intern_copy(&self, bytes: &[u8]) -> StrId {
+    pub fn intern_copy(&self, bytes: &[u8]) -> StrId {
         self.intern_with(bytes, || self.arena.keep(bytes))
     }
 
@@ -246,6 +260,14 @@ impl<'s> Strings<'s> {
         let id = self.intern(Cursor::new(self.section, offset, false).cstr()?);
         self.by_offset[offset].store(id + 1, Ordering::Relaxed);
         Ok(id)
+    }
+
+    /// The strings that are known now.
+    pub fn mark(&self) -> Mark {
+        let len = |shard: &Mutex<Shard<'_>>| {
+            shard.lock().unwrap_or_else(|e| e.into_inner()).strings.len() as u32
+        };
+        Mark(self.shards.iter().map(len).collect())
     }
 
     /// The bytes of a string.

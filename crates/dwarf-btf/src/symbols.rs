@@ -10,6 +10,7 @@
 use image::{Elf, Place, Symbol, consts};
 use rayon::prelude::*;
 
+use crate::cu::Var;
 use crate::strings::{StrId, Strings};
 use crate::{Error, Rules};
 
@@ -34,7 +35,17 @@ pub(crate) struct PercpuSymbol<'s> {
     pub name: &'s [u8],
 }
 
-/// What is looked up while units are read.
+/// What is written of a per-CPU variable.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PercpuVar {
+    pub name: StrId,
+    /// Offset into the section in bytes.
+    pub offset: u32,
+    /// Size in bytes.
+    pub size: u32,
+}
+
+/// What the image says of what its units have.
 #[derive(Debug, Default)]
 pub(crate) struct Symbols<'s> {
     /// By name.
@@ -42,9 +53,9 @@ pub(crate) struct Symbols<'s> {
     /// Address and full name of each symbol of a function, by function.
     entries: Vec<(u64, &'s [u8])>,
     /// Index into `functions` and 1, by the number of the name.
-    by_name: Vec<u32>,
+    pub by_name: Vec<u32>,
     /// By address.
-    pub percpu: Vec<PercpuSymbol<'s>>,
+    percpu: Vec<PercpuSymbol<'s>>,
     pub percpu_section: Option<Section>,
 }
 
@@ -68,11 +79,11 @@ pub(crate) struct Section {
 const PERCPU: &str = ".data..percpu";
 
 impl<'s> Symbols<'s> {
-    /// Of the image's symbols `all`.
+    /// Of the image's symbols `all`, with names as `intern` numbers them among `strings`.
     pub fn load(
         elf: &Elf<'s>,
         all: &[Symbol<'s>],
-        strings: &Strings<'s>,
+        (strings, intern): (&Strings<'_>, impl Fn(&'s [u8]) -> StrId + Sync),
         rules: &Rules,
     ) -> Result<Self, Error> {
         let mut symbols = Symbols::default();
@@ -85,7 +96,8 @@ impl<'s> Symbols<'s> {
             });
         }
         symbols.percpu(elf, all, rules);
-        symbols.functions(all, strings, rules);
+        strings.reserve(all.len() / 2);
+        symbols.functions(all, intern, rules);
         symbols.by_name = vec![0; strings.len()];
         for (index, function) in symbols.functions.iter().enumerate() {
             symbols.by_name[function.name as usize] = index as u32 + 1;
@@ -129,7 +141,7 @@ impl<'s> Symbols<'s> {
     }
 
     /// The per-CPU symbol at an offset into its section.
-    pub fn percpu_at(&self, address: u64) -> Option<&PercpuSymbol<'s>> {
+    fn percpu_at(&self, address: u64) -> Option<&PercpuSymbol<'s>> {
         // PARITY: of several symbols at an address the one that bsearch() meets is taken.
         let (mut low, mut high) = (0, self.percpu.len());
         while low < high {
@@ -143,13 +155,43 @@ impl<'s> Symbols<'s> {
         None
     }
 
+    /// What is written of a variable that lies at `address`, if it is a per-CPU variable.
+    pub fn percpu_var(
+        &self,
+        var: &Var,
+        address: u64,
+        strings: &Strings<'_>,
+        rules: &Rules,
+    ) -> Option<PercpuVar> {
+        let section = self.percpu_section?;
+        let offset = address.checked_sub(section.address).filter(|&at| at < section.size)?;
+        let (name, size) = if rules.percpu_by_symbol {
+            let symbol = self.percpu_at(offset)?;
+            // Many entries that are no per-CPU variables have address 0; there the names decide.
+            if address == 0 && strings.get(var.own_name) != symbol.name {
+                return None;
+            }
+            (strings.intern_copy(symbol.name), symbol.size)
+        } else {
+            if offset == 0 && !self.percpu_named(strings.get(var.name)) {
+                return None;
+            }
+            (var.name, var.size)
+        };
+        Some(PercpuVar { name, offset: u32::try_from(offset).ok()?, size })
+    }
+
     /// Whether a per-CPU symbol is named so.
-    pub fn percpu_named(&self, name: &[u8]) -> bool {
+    fn percpu_named(&self, name: &[u8]) -> bool {
         self.percpu.iter().any(|symbol| symbol.name == name)
     }
 
-    fn functions(&mut self, all: &[Symbol<'s>], strings: &Strings<'s>, rules: &Rules) {
-        strings.reserve(all.len() / 2);
+    fn functions(
+        &mut self,
+        all: &[Symbol<'s>],
+        intern: impl Fn(&'s [u8]) -> StrId + Sync,
+        rules: &Rules,
+    ) {
         // Names are met in the order in which they stand in the image.
         let found: Vec<Found<'s>> = all
             .par_iter()
@@ -157,7 +199,7 @@ impl<'s> Symbols<'s> {
             .filter(|symbol| symbol.kind == consts::STT_FUNC.0)
             .filter_map(|symbol| {
                 let base = if rules.cut_suffixes { cut(symbol.name)? } else { symbol.name };
-                let (id, entry) = (strings.intern(base), (symbol.value, symbol.name));
+                let (id, entry) = (intern(base), (symbol.value, symbol.name));
                 Some(Found { base, id, entry })
             })
             .collect();
@@ -242,7 +284,7 @@ fn prefix(name: &[u8]) -> u128 {
 }
 
 /// The name before its first `.`; `None` for a part of a function.
-fn cut(name: &[u8]) -> Option<&[u8]> {
+pub(crate) fn cut(name: &[u8]) -> Option<&[u8]> {
     let Some(dot) = memchr::memchr(b'.', name) else { return Some(name) };
     let suffix = &name[dot..];
     (!contains(suffix, b".cold") && !contains(suffix, b".part")).then(|| &name[..dot])

@@ -3,6 +3,7 @@
 mod bad;
 mod die;
 mod functions;
+mod phases;
 mod types;
 mod variables;
 
@@ -33,6 +34,14 @@ fn try_encode(file: &File, options: &Options<'_>) -> Result<Encoded, Error> {
         let blob = |encoded: Encoded| encoded.btf;
         let elsewhere = crate::encode_from(&elf, &source, options).map(blob);
         assert_eq!(elsewhere, encoded.clone().map(blob), "{how}");
+    }
+    if plain {
+        // The image's own addresses, and no function more than it has: what is left is the order of the work.
+        let quiet = Options { explain: false, ..options.clone() };
+        let split = phases::split(&elf, (&elf, |address| Some(address)), &quiet);
+        if let Some(split) = split {
+            assert_eq!(Ok(split.btf), encoded.clone().map(|encoded| encoded.btf), "in two phases");
+        }
     }
     let encoded = encoded?;
     let again = crate::encode(&elf, &exact)?;

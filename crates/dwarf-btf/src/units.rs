@@ -3,6 +3,7 @@
 use image::Elf;
 
 use crate::abbrev::{Slot, Table};
+use crate::candidates::{Candidates, Expected};
 use crate::cu::Cu;
 use crate::cursor::{Fault, Read};
 use crate::form::Form;
@@ -22,7 +23,8 @@ pub(crate) struct Reader<'s> {
     pub sections: Sections<'s>,
     info: Info<'s>,
     pub strings: Strings<'s>,
-    pub symbols: Symbols<'s>,
+    /// What may be part of BTF, as far as it is known before there is an image.
+    pub candidates: Candidates,
     pub rules: Rules,
     pub registers: Registers,
     pub names: OwnNames,
@@ -69,33 +71,54 @@ pub(crate) struct Scratch {
 }
 
 impl<'s> Reader<'s> {
+    /// For an image that is there, which has the symbols.
     pub fn new(
         elf: &Elf<'s>,
         dwarf: &'s Dwarf<'_>,
         arena: &'s Arena,
         rules: Rules,
-    ) -> Result<Self, Error> {
+    ) -> Result<(Self, Symbols<'s>), Error> {
         let sections = dwarf.sections();
         let (strings, all) =
             rayon::join(|| Strings::new(sections.strings, arena), || elf.symbols());
         let names = OwnNames::new(&strings);
-        let symbols = Symbols::load(elf, &all?, &strings, &rules)?;
-        let registers = Registers::of(elf.header().machine);
-        let mut reader = Reader {
+        let symbols = Symbols::load(elf, &all?, (&strings, |name| strings.intern(name)), &rules)?;
+        let note = lto_note(elf);
+        let reader = Reader {
             sections,
             info: dwarf.info(),
+            candidates: Candidates::of_symbols(&symbols),
             strings,
-            symbols,
             rules,
-            registers,
+            registers: Registers::of(elf.header().machine),
             names,
-            merged: false,
-            may_refer_across: false,
+            merged: note == Some(true),
+            may_refer_across: note.is_none(),
         };
-        let note = lto_note(elf);
-        reader.merged = note == Some(true);
-        reader.may_refer_across = note.is_none();
-        Ok(reader)
+        Ok((reader, symbols))
+    }
+
+    /// For an image that is to be linked.
+    pub fn before(
+        expected: &Expected<'s>,
+        dwarf: &'s Dwarf<'_>,
+        arena: &'s Arena,
+        rules: Rules,
+    ) -> Self {
+        let sections = dwarf.sections();
+        let strings = Strings::new(sections.strings, arena);
+        let names = OwnNames::new(&strings);
+        Reader {
+            sections,
+            info: dwarf.info(),
+            candidates: Candidates::expected(expected, &strings, &rules),
+            strings,
+            rules,
+            registers: Registers::of(expected.machine),
+            names,
+            merged: expected.lto == Some(true),
+            may_refer_across: expected.lto.is_none(),
+        }
     }
 
     /// The units' headers, and for how many bytes of them a thread is to ask: some hundred kilobytes, but
@@ -302,7 +325,7 @@ impl<'s> Reader<'s> {
             dies,
             offsets,
             strings: &self.strings,
-            symbols: &self.symbols,
+            candidates: &self.candidates,
             rules: &self.rules,
             registers: self.registers,
             clang,
@@ -338,8 +361,8 @@ struct Root {
     name: StrId,
 }
 
-/// What the kernel's own note says of link-time optimisation, if it has one.
-fn lto_note(elf: &Elf<'_>) -> Option<bool> {
+/// What the kernel's own note says of link-time optimisation, if it has one; an object of the kernel's may have it too.
+pub fn lto_note(elf: &Elf<'_>) -> Option<bool> {
     const BUILD_LTO: u32 = 0x101;
     let big = elf.endian() == image::Endianness::Big;
     for section in elf.sections() {

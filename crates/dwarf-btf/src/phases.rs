@@ -1,0 +1,128 @@
+//! The work in two phases: units are read before there is an image, and the image decides at the end.
+//!
+//! Reading units takes nine tenths of the time, and nothing of it depends on where the linker puts anything. So it can
+//! be done while the linker is at work, from debug information with provisional addresses ([`Expected`]). What is kept
+//! of the units then are types, and all functions and variables that may be written; [`Reading::finish`] asks the
+//! image which are, and where they are.
+//!
+//! The result is that of one go ([`crate::encode_from`]), or there is none, and one go has to follow: if units refer
+//! into one another, if libbpf's own way of deduplication has to be gone, if an error is to be told, or if something
+//! was expected wrongly.
+
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
+
+use image::Elf;
+
+use crate::candidates::{Address, Expected, FinalAddresses, Linked};
+use crate::merge::{Doubt, Gathering, Outcome};
+use crate::options::{Options, Rules};
+use crate::sections::Dwarf;
+use crate::source::DebugSource;
+use crate::strings::Arena;
+use crate::symbols::Symbols;
+use crate::units::{Reader, lto_note};
+use crate::{Encoded, Error};
+
+/// What a [`Reading`] borrows from.
+#[derive(Default)]
+pub struct Memory<'d> {
+    dwarf: OnceLock<Dwarf<'d>>,
+    arena: Arena,
+}
+
+/// Units that are being read, before there is an image.
+pub struct Reading<'m> {
+    gathering: Gathering<'m>,
+    endian: image::Endianness,
+    machine: u16,
+}
+
+impl<'m> Reading<'m> {
+    /// Begins with the units of `source`, whose addresses are provisional; nothing is read yet. `None` if they have to
+    /// be read in one go.
+    ///
+    /// `memory` must be a new one.
+    ///
+    /// # Errors
+    /// No debug information, or sections that cannot be had.
+    pub fn begin<'d: 'm>(
+        memory: &'m Memory<'d>,
+        source: &'d dyn DebugSource,
+        expected: &Expected<'m>,
+        options: &Options<'_>,
+    ) -> Result<Option<Self>, Error> {
+        let rules = Rules::new(options);
+        let wanted = is_split(options) && !options.explain && expected.lto != Some(true);
+        if !wanted || memory.dwarf.get().is_some() {
+            return Ok(None);
+        }
+        let dwarf = Dwarf::of_source(expected.endian, source, &rules)?;
+        let dwarf = memory.dwarf.get_or_init(|| dwarf);
+        let reader = Reader::before(expected, dwarf, &memory.arena, rules);
+        if reader.candidates.functions() == 0 {
+            return Ok(None);
+        }
+        let gathering = Gathering::new(reader, options.hash_bits);
+        let (endian, machine) = (expected.endian, expected.machine);
+        Ok(Some(Reading { gathering, endian, machine }))
+    }
+
+    /// Reads units with all threads of the current rayon pool, until all are read or `stop` is set. It may be called
+    /// again, by other threads, also at the same time.
+    pub fn work(&self, stop: &AtomicBool) {
+        self.gathering.work(stop);
+    }
+
+    /// Reads what is left and makes BTF for the image `elf`, in which addresses are as `address` says; on the current
+    /// rayon pool. `None` if it has to be made in one go.
+    pub fn finish(self, elf: &Elf<'_>, address: &Address<'_>) -> Option<Encoded> {
+        let Reading { gathering, endian, machine } = self;
+        if (elf.endian(), elf.header().machine) != (endian, machine) {
+            return None;
+        }
+        match lto_note(elf) {
+            Some(true) => return None,
+            None if !gathering.reader.may_refer_across => return None,
+            _ => {}
+        }
+        // What units have met is known by its name: all of them are to be read before symbols add theirs.
+        gathering.work(&AtomicBool::new(false));
+        let Reader { strings, rules, candidates, .. } = &gathering.reader;
+        let met = strings.mark();
+        let names = (strings, |name: &_| strings.intern_copy(name));
+        let symbols = Symbols::load(elf, &elf.symbols().ok()?, names, rules).ok()?;
+        let unexpected = |name| candidates.function(name).is_none() && met.has(name);
+        let mut functions = symbols.functions.iter();
+        if symbols.functions.is_empty() || functions.any(|function| unexpected(function.name)) {
+            return None;
+        }
+        let linked = Linked { elf, symbols, addresses: FinalAddresses::new(address) };
+        match finish(gathering, &linked) {
+            Ok(Outcome::Done(encoded)) => Some(encoded),
+            Ok(Outcome::InDoubt(..)) | Err(_) => None,
+        }
+    }
+}
+
+/// Whether units are added one by one.
+pub(crate) fn is_split(options: &Options<'_>) -> bool {
+    !options.exact_dedup && options.base.is_none()
+}
+
+/// Makes BTF of the units, which are read once more if one string was met under two codes.
+pub(crate) fn finish<'s>(
+    mut gathering: Gathering<'s>,
+    linked: &Linked<'_, '_>,
+) -> Result<Outcome<'s>, Error> {
+    loop {
+        let hash_bits = gathering.hash_bits;
+        match gathering.finish(linked)? {
+            Outcome::InDoubt(reader, Doubt::Names) => {
+                reader.strings.forget_codes();
+                gathering = Gathering::new(*reader, hash_bits);
+            }
+            outcome => return Ok(outcome),
+        }
+    }
+}
