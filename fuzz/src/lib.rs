@@ -31,13 +31,14 @@ pub fn dwarf(data: &[u8]) {
     let container = Container::read(data);
     let file = container.elf();
     let Ok(elf) = Elf::parse(&file) else { return };
+    let Ok(base) = container.base().map(dwarf_btf::Base::parse).transpose() else { return };
     let old = container.switch(0);
     let options = Options {
         pahole: if old { PaholeVersion::V1_24 } else { PaholeVersion::V1_32 },
         consistent_functions: !container.switch(1),
         attributes: container.switch(2),
         explain: true,
-        base: container.base(),
+        base: base.as_ref(),
         ..Options::default()
     };
     let Ok(made) = dwarf_btf::encode(&elf, &options) else { return };

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use dwarf_btf::{Options, PaholeVersion};
+use dwarf_btf::{Base, Options, PaholeVersion};
 use image::Elf;
 use peer_tests::{cache, kernel, run};
 
@@ -122,6 +122,7 @@ fn modules_split_on_their_kernel_are_those_of_both_paholes() {
     let base = std::fs::read(&vmlinux).unwrap();
     let elf = Elf::parse(&base).unwrap();
     let base = elf.bytes(elf.section(".BTF").expect("vmlinux has BTF").1).unwrap();
+    let base = Base::parse(base).unwrap();
     let modules = ["drivers/net/dummy.ko", "drivers/thermal/intel/x86_pkg_temp_thermal.ko"];
     for module in modules.map(|name| tree.join(name)) {
         let data = std::fs::read(&module).unwrap();
@@ -129,7 +130,7 @@ fn modules_split_on_their_kernel_are_those_of_both_paholes() {
             [(old(), &["--btf_gen_floats"][..]), (Options::default(), &["-j2", FEATURES][..])];
         for (options, flags) in versions {
             let theirs = peer(options.pahole, flags, Some(&vmlinux), &module);
-            let ours = encode(&data, &Options { base: Some(base), ..options }, 2);
+            let ours = encode(&data, &Options { base: Some(&base), ..options }, 2);
             same(&module.display().to_string(), &ours, &theirs);
         }
     }

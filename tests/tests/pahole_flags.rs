@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use dwarf_btf::{Flags, Options, PaholeVersion};
+use dwarf_btf::{Base, Flags, Options, PaholeVersion};
 use image::Elf;
 use peer_tests::{cache, kernel};
 
@@ -31,7 +31,8 @@ fn ours(version: PaholeVersion, line: &str, module: &Path) -> Option<Vec<u8>> {
     let base = flags.base.map(|path| std::fs::read(path).unwrap());
     let elf = base.as_deref().map(|base| Elf::parse(base).unwrap());
     let base = elf.as_ref().map(|elf| elf.bytes(elf.section(".BTF").unwrap().1).unwrap());
-    let options = Options { base, ..flags.options };
+    let base = base.map(|base| Base::parse(base).unwrap());
+    let options = Options { base: base.as_ref(), ..flags.options };
     Some(dwarf_btf::encode(&Elf::parse(&data).unwrap(), &options).unwrap().btf)
 }
 

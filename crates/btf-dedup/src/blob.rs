@@ -38,6 +38,37 @@ pub fn strings(blob: &[u8]) -> Result<&[u8], Error> {
     Header::read(blob)?.section(blob, STRINGS)
 }
 
+/// The types of a blob of either byte order, names being offsets of its strings.
+///
+/// # Errors
+/// A blob that is cut off, of an unknown kind of type, or with a name outside its strings or strings that do not end.
+pub fn types(blob: &[u8]) -> Result<Types, Error> {
+    let bad = |offset, cause| Error::Blob { offset, cause };
+    let header = Header::read(blob)?;
+    let strings = header.section(blob, STRINGS)?;
+    if strings.last().is_some_and(|&last| last != 0) {
+        return Err(bad(STRINGS, "the strings do not end in 0"));
+    }
+    let words = header.words(header.section(blob, TYPES)?);
+    let mut starts = Vec::new();
+    let mut at = 0;
+    while at < words.len() {
+        let len = record_len(&words[at..]).filter(|&len| at + len <= words.len());
+        let len = len.ok_or(bad(at * 4, CUT_OFF))?;
+        let record = &words[at..at + len];
+        if name_positions(record).any(|position| record[position] as usize >= strings.len().max(1))
+        {
+            return Err(bad(at * 4, OUTSIDE));
+        }
+        starts.push(at as u32);
+        at += len;
+    }
+    Ok(Types { words, starts })
+}
+
+const CUT_OFF: &str = "a type that is cut off or of an unknown kind";
+const OUTSIDE: &str = "a name outside the strings";
+
 /// Where a section's offset and length stand in the header.
 const TYPES: usize = 8;
 const STRINGS: usize = 16;
@@ -64,6 +95,14 @@ impl Header {
         Ok(if self.big { u32::from_be_bytes(*bytes) } else { u32::from_le_bytes(*bytes) })
     }
 
+    fn words(&self, section: &[u8]) -> Vec<u32> {
+        let words = section.as_chunks::<4>().0.iter();
+        match self.big {
+            true => words.map(|&bytes| u32::from_be_bytes(bytes)).collect(),
+            false => words.map(|&bytes| u32::from_le_bytes(bytes)).collect(),
+        }
+    }
+
     fn section<'b>(&self, blob: &'b [u8], at: usize) -> Result<&'b [u8], Error> {
         let header = self.word(blob, 4)? as usize;
         let start = header.checked_add(self.word(blob, at)? as usize);
@@ -85,28 +124,20 @@ fn add<'b>(
     let bad = |offset, cause| Error::Blob { offset, cause };
     let header = Header::read(blob)?;
     let (types, strings) = (header.section(blob, TYPES)?, header.section(blob, STRINGS)?);
-    let big = header.big;
-    let words: Vec<u32> = types
-        .chunks_exact(4)
-        .map(|bytes| {
-            let bytes = [bytes[0], bytes[1], bytes[2], bytes[3]];
-            if big { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
-        })
-        .collect();
+    let words = header.words(types);
     let before = merged.types.len() as u32;
     // By offset of a string: its number. Most names are met many times.
     let mut numbers = vec![UNKNOWN; strings.len()];
     let mut at = 0;
     while at < words.len() {
         let len = record_len(&words[at..]).filter(|&len| at + len <= words.len());
-        let len = len.ok_or(bad(at * 4, "a type that is cut off or of an unknown kind"))?;
+        let len = len.ok_or(bad(at * 4, CUT_OFF))?;
         merged.types.push(&words[at..at + len]);
         let start = merged.types.words.len() - len;
         let record = &mut merged.types.words[start..];
         for position in name_positions(record) {
             let offset = record[position] as usize;
-            let number =
-                numbers.get_mut(offset).ok_or(bad(at * 4, "a name outside the strings"))?;
+            let number = numbers.get_mut(offset).ok_or(bad(at * 4, OUTSIDE))?;
             if *number == UNKNOWN {
                 let name = strings[offset..].split(|&b| b == 0).next().unwrap_or_default();
                 *number = *known.entry(name).or_insert_with(|| {

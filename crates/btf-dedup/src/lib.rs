@@ -36,7 +36,7 @@ mod table;
 mod tests;
 mod twins;
 
-pub use blob::{Merged, merge, strings};
+pub use blob::{Merged, merge, strings, types};
 pub use records::{Types, kind, name_positions, reference_positions};
 pub use twins::{Records, twins_fit};
 

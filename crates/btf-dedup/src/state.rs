@@ -1,6 +1,6 @@
 //! What the passes share.
 
-use crate::records::{self, Types, kind};
+use crate::records::{self, Types, kind, name_positions};
 use crate::table::{Table, hash};
 use crate::{Error, Options};
 
@@ -24,10 +24,17 @@ impl<'b> State<'b> {
         let mut map = vec![OPEN; count];
         map[0] = 0;
         let mut state = State { base, types, options, map, table: Table::default() };
+        let met = Names::of(&state.types);
         for id in 1..=base.len() as u32 {
             // All of the base stands for itself.
             state.map[id as usize] = id;
-            let record = state.record(id);
+            let record = base.record(id as usize - 1);
+            if !options.collide && !met.may_be_in(record) {
+                if !matches!(state.kind(id), kind::VAR | kind::DATASEC) {
+                    state.table.pass_over();
+                }
+                continue;
+            }
             // PARITY: libbpf 1.6 and 1.7 hash a base's typedefs with what they refer to, but look for
             // them without, so that they are never found (btf_dedup_prep).
             let hash = match state.kind(id) {
@@ -105,6 +112,46 @@ impl<'b> State<'b> {
 
     pub fn loop_at(&self, id: u32) -> Error {
         Error::Loop(id)
+    }
+}
+
+/// The names that types have.
+struct Names {
+    /// A bit for each number below [`Names::LIMIT`].
+    bits: Vec<u64>,
+}
+
+impl Names {
+    /// Of larger numbers nothing is known. No blob has strings of more bytes.
+    const LIMIT: u32 = 1 << 28;
+
+    fn of(types: &Types) -> Self {
+        let mut names = Names { bits: vec![1] };
+        for index in 0..types.len() {
+            let record = types.record(index);
+            for at in name_positions(record).filter(|&at| record[at] < Self::LIMIT) {
+                let (word, bit) = (record[at] as usize / 64, record[at] % 64);
+                if word >= names.bits.len() {
+                    names.bits.resize(word + 1, 0);
+                }
+                names.bits[word] |= 1 << bit;
+            }
+        }
+        names
+    }
+
+    fn has(&self, name: u32) -> bool {
+        let word = self.bits.get(name as usize / 64).copied().unwrap_or(0);
+        word >> (name % 64) & 1 != 0 || name >= Self::LIMIT
+    }
+
+    /// Whether one of the types can be found to be that of the record: then it has all of its names, but for those of
+    /// an enumeration's values. Most types of a kernel have a name that a module does not know.
+    fn may_be_in(&self, record: &[u32]) -> bool {
+        match records::is_enum(records::kind_of(record)) {
+            true => self.has(record[0]),
+            false => name_positions(record).all(|at| self.has(record[at])),
+        }
     }
 }
 

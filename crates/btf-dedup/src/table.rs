@@ -40,12 +40,17 @@ impl Table {
         })
     }
 
-    pub fn add(&mut self, hash: u64, id: u32) {
+    /// Counts an entry that nobody will look for.
+    pub fn pass_over(&mut self) {
         if self.capacity == 0 || (self.size + 1) * 4 / 3 > self.capacity {
             self.capacity = (self.capacity * 2).max(4);
             self.grown += 1;
         }
         self.size += 1;
+    }
+
+    pub fn add(&mut self, hash: u64, id: u32) {
+        self.pass_over();
         let odd = self.grown % 2 == 1;
         let chain = self.chains.entry(hash).or_insert_with(|| Chain { ids: VecDeque::new(), odd });
         if chain.odd == odd {

@@ -408,7 +408,7 @@ fn in_order(classes: &Classes) -> Vec<(Place, u32)> {
 
 /// The strings in the order of their first use.
 fn table(classes: &Classes, all: &[&[u8]]) -> StringTable {
-    let mut table = StringTable::new(all.len(), &[], 0);
+    let mut table = StringTable::new(all.len(), [], 0);
     for id in classes.names.as_ref().map(FirstUse::order).unwrap_or_default() {
         table.add(id, all[id as usize]);
     }

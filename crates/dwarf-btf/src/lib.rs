@@ -37,6 +37,7 @@
 #![warn(missing_docs)]
 
 mod abbrev;
+mod base;
 mod candidates;
 mod compressed;
 mod cu;
@@ -73,6 +74,7 @@ mod unit;
 mod units;
 mod walk;
 
+pub use base::Base;
 pub use candidates::{Address, Expected};
 use candidates::{FinalAddresses, Linked};
 pub use error::Error;

@@ -1,5 +1,6 @@
 //! What is to be encoded, and whose behaviour is kept.
 
+use crate::base::Base;
 use crate::source::Unreadable;
 
 /// The pahole whose bytes are made.
@@ -82,8 +83,8 @@ pub struct Options<'b> {
     pub attributes: bool,
     /// Units in these languages are left out (`--lang_exclude`).
     pub lang_exclude: Vec<Language>,
-    /// The blob that this one is split on (`--btf_base`).
-    pub base: Option<&'b [u8]>,
+    /// What this one is split on (`--btf_base`).
+    pub base: Option<&'b Base<'b>>,
     /// Say of every function why it is left out or what was written, in [`crate::Report`].
     pub explain: bool,
     /// Always deduplicate as libbpf does, type by type: slower, for comparison.

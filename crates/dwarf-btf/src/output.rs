@@ -22,10 +22,10 @@ pub(crate) struct StringTable {
 impl StringTable {
     /// For strings numbered below `count`. `base` gives offsets in the base's strings, `base_len` being
     /// their length in bytes; without a base there is the empty string.
-    pub fn new(count: usize, base: &[(StrId, u32)], base_len: u32) -> Self {
+    pub fn new(count: usize, base: impl IntoIterator<Item = (StrId, u32)>, base_len: u32) -> Self {
         let mut offsets = vec![u32::MAX; count];
         offsets[0] = 0;
-        for &(id, offset) in base {
+        for (id, offset) in base {
             offsets[id as usize] = offset;
         }
         let bytes = if base_len == 0 { vec![0] } else { Vec::new() };

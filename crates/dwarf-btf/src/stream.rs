@@ -6,6 +6,7 @@
 use btf_dedup::Types;
 use rayon::prelude::*;
 
+use crate::base::Base;
 use crate::candidates::Linked;
 use crate::cu::{Cu, INDEX, LocalId, info, kind, name_positions};
 use crate::digest::replace_references;
@@ -25,11 +26,7 @@ pub(crate) fn encode<'s>(
     reader: &Reader<'s>,
     options: &Options<'s>,
 ) -> Result<Encoded, Error> {
-    let base = match options.base {
-        Some(blob) => Base::read(blob, reader)?,
-        None => Base::default(),
-    };
-    let mut all = All::new(reader, linked, &base);
+    let mut all = All::new(reader, linked, options.base);
     let mut merged = reader.merged;
     let (mut headers, _) = reader.headers(1);
     let mut buffer = Vec::new();
@@ -55,7 +52,7 @@ pub(crate) fn encode<'s>(
         }
     }
     if merged {
-        all = All::new(reader, linked, &base);
+        all = All::new(reader, linked, options.base);
         let (mut scratch, mut cu) = (Scratch::default(), Cu::default());
         reader.read_merged(&mut scratch, &mut cu)?;
         all.add_unit(&cu)?;
@@ -63,48 +60,11 @@ pub(crate) fn encode<'s>(
     all.finish(options)
 }
 
-/// What a split blob builds on.
-#[derive(Debug, Default)]
-pub(crate) struct Base {
-    pub types: Types,
-    /// Number and offset of each of its strings.
-    pub strings: Vec<(StrId, u32)>,
-    /// Length of its strings in bytes, with those of its own base; 0 without a base.
-    pub string_len: u32,
-}
-
-impl Base {
-    fn read<'s>(blob: &'s [u8], reader: &Reader<'s>) -> Result<Self, Error> {
-        let merged = btf_dedup::merge(&[blob])?;
-        let mut types = merged.types;
-        let ids: Vec<StrId> =
-            merged.strings.iter().map(|text| reader.strings.intern(text)).collect();
-        for index in 0..types.len() {
-            let start = types.starts[index] as usize;
-            let end = types.starts.get(index + 1).map_or(types.words.len(), |&end| end as usize);
-            let record = &mut types.words[start..end];
-            for at in name_positions(record) {
-                record[at] = ids[record[at] as usize];
-            }
-        }
-        let section = btf_dedup::strings(blob)?;
-        let mut strings = Vec::new();
-        let mut offset = 0;
-        for text in section.split(|&b| b == 0) {
-            strings.push((reader.strings.intern(text), offset));
-            offset += text.len() as u32 + 1;
-        }
-        // Of equal strings the first counts.
-        strings.reverse();
-        Ok(Base { types, strings, string_len: section.len() as u32 })
-    }
-}
-
 /// All types so far.
 struct All<'r, 's, 'i> {
     reader: &'r Reader<'s>,
     linked: &'r Linked<'r, 'i>,
-    base: &'r Base,
+    base: Option<&'r Base<'s>>,
     types: Types,
     /// Names in the order of their first use.
     names: Vec<StrId>,
@@ -122,11 +82,8 @@ struct All<'r, 's, 'i> {
 
 impl Stream for All<'_, '_, '_> {
     fn record(&self, id: u32) -> &[u32] {
-        let index = id as usize - 1;
-        match index.checked_sub(self.base.types.len()) {
-            Some(index) => self.types.record(index),
-            None => self.base.types.record(index),
-        }
+        // Units do not refer to the base: only deduplication finds that they could.
+        self.types.record(id as usize - 1 - self.base.map_or(0, |base| base.types.len()))
     }
 
     fn add(&mut self, record: &[u32]) -> u32 {
@@ -139,7 +96,7 @@ impl Stream for All<'_, '_, '_> {
 }
 
 impl<'r, 's, 'i> All<'r, 's, 'i> {
-    fn new(reader: &'r Reader<'s>, linked: &'r Linked<'r, 'i>, base: &'r Base) -> Self {
+    fn new(reader: &'r Reader<'s>, linked: &'r Linked<'r, 'i>, base: Option<&'r Base<'s>>) -> Self {
         All {
             reader,
             linked,
@@ -158,7 +115,7 @@ impl<'r, 's, 'i> All<'r, 's, 'i> {
     }
 
     fn count(&self) -> u32 {
-        (self.base.types.len() + self.types.len()) as u32
+        (self.base.map_or(0, |base| base.types.len()) + self.types.len()) as u32
     }
 
     fn note(&mut self, name: StrId) {
@@ -274,16 +231,37 @@ impl<'r, 's, 'i> All<'r, 's, 'i> {
         if self.types.is_empty() {
             return Ok(Encoded { btf: Vec::new(), report });
         }
-        let done = btf_dedup::dedup(&self.base.types, self.types, &reader.rules.dedup)?;
-        let mut table = StringTable::new(strings.len(), &self.base.strings, self.base.string_len);
+        let (types, mut table) = match self.base {
+            Some(base) => on_base(base, self.types, &self.names, reader)?,
+            None => {
+                let done = btf_dedup::dedup(&Types::default(), self.types, &reader.rules.dedup)?;
+                (done.types, StringTable::new(strings.len(), [], 0))
+            }
+        };
         for &name in &self.names {
             table.add(name, strings.get(name));
         }
-        let types = &done.types;
         let records: Vec<&[u32]> = (0..types.len()).map(|index| types.record(index)).collect();
         let btf = write(&records, |id| id, &table, linked.elf.endian());
         Ok(Encoded { btf, report })
     }
+}
+
+/// Deduplicates types that build on a base, and gives the base's strings their places.
+fn on_base(
+    base: &Base<'_>,
+    mut types: Types,
+    names: &[StrId],
+    reader: &Reader<'_>,
+) -> Result<(Types, StringTable), Error> {
+    let strings = &reader.strings;
+    let numbers = base.numbers(names, strings.len(), |name| strings.get(name));
+    numbers.put_into(&mut types);
+    let renamed = base.renamed(&numbers);
+    let base_types = renamed.as_ref().unwrap_or(&base.types);
+    let mut types = btf_dedup::dedup(base_types, types, &reader.rules.dedup)?.types;
+    numbers.take_out_of(&mut types);
+    Ok((types, StringTable::new(strings.len(), numbers.shared(), base.string_len())))
 }
 
 /// Adds the section of the per-CPU variables, of each the number, offset and size.

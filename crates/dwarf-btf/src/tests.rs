@@ -1,6 +1,7 @@
 //! Each rule of pahole on debug information made by hand, and each message on debug information that is broken.
 
 mod bad;
+mod base;
 mod die;
 mod functions;
 mod phases;

@@ -198,12 +198,10 @@ fn more_sections_than_fit_into_16_bits() {
 
 #[test]
 fn a_base_that_does_not_fit() {
-    let file = File::new(vec![int()]);
     for (base, cause) in
         [(&b"no BTF"[..], "offset 0x"), (&[0x9f, 0xeb, 1, 0, 24, 0][..], "offset 0x")]
     {
-        let options = crate::Options { base: Some(base), ..options(PaholeVersion::V1_32) };
-        let error = try_encode(&file, &options).expect_err("it is refused").to_string();
+        let error = crate::Base::parse(base).expect_err("it is refused").to_string();
         assert!(error.contains(cause), "{error}");
     }
 }

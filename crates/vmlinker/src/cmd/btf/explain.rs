@@ -40,8 +40,8 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let flags = Flags::parse(args.flags.split_whitespace(), PaholeVersion::default())?;
     let base = args.base.as_deref().map(Blob::read).transpose()?;
-    let bytes = base.as_ref().map(Blob::bytes);
-    let options = Options { explain: true, base: bytes, ..flags.options };
+    let types = base.as_ref().map(Blob::base).transpose()?;
+    let options = Options { explain: true, base: types.as_ref(), ..flags.options };
     let named = || args.image.display().to_string();
     let data = files::map(&args.image).with_context(named)?;
     let elf = Elf::parse(&data).with_context(named)?;

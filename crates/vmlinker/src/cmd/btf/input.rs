@@ -41,9 +41,9 @@ impl Blob {
         Ok(Blob { path, bytes, pointer_size: Some(elf.class().address_size() as u32) })
     }
 
-    /// The blob.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+    /// The blob as what an encoder splits types on.
+    pub fn base(&self) -> anyhow::Result<dwarf_btf::Base<'_>> {
+        dwarf_btf::Base::parse(&self.bytes).with_context(|| self.path.display().to_string())
     }
 
     /// Parses the blob, on its base where it has one.

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use btf::{Btf, HeaderForm};
-use dwarf_btf::{Encoded, Flags, Function, Options};
+use dwarf_btf::{Base, Encoded, Flags, Function, Options};
 use image::Elf;
 use pipeline::progress::Progress;
 use pipeline::{Jobs, say};
@@ -26,14 +26,10 @@ type Done = anyhow::Result<Vec<Function>>;
 pub fn all(flags: &Flags) -> anyhow::Result<ExitCode> {
     let jobs = Jobs::from_env().at_most(flags.jobs);
     let base_bytes = flags.base.as_deref().map(read_base).transpose()?;
-    let base = match (&flags.base, &base_bytes) {
-        (Some(path), Some(bytes)) => {
-            let named = || format!("{}: .BTF", path.display());
-            Some(Btf::parse(bytes).with_context(named)?)
-        }
-        _ => None,
-    };
-    let options = Options { base: base_bytes.as_deref(), ..flags.options.clone() };
+    let named = || format!("{}: .BTF", flags.base.as_deref().unwrap_or(Path::new("")).display());
+    let base = base_bytes.as_deref().map(Btf::parse).transpose().with_context(named)?;
+    let types = base_bytes.as_deref().map(Base::parse).transpose().with_context(named)?;
+    let options = Options { base: types.as_ref(), ..flags.options.clone() };
     let one = |file: &std::path::PathBuf| {
         one(flags, file, &options, base.as_ref()).with_context(|| file.display().to_string())
     };
