@@ -82,6 +82,12 @@ impl Candidates {
         Candidates { functions, count: count as usize, percpu, too_many: true }
     }
 
+    /// The names of the functions.
+    pub fn names(&self) -> Vec<StrId> {
+        let named = (0..).zip(&self.functions).filter(|&(_, &index)| index != 0);
+        named.map(|(name, _)| name).collect()
+    }
+
     /// How many functions there are. If there are none, all that are external are candidates.
     pub fn functions(&self) -> usize {
         self.count

@@ -46,6 +46,8 @@ pub(crate) struct Func {
     pub variadic: bool,
     /// As the debug information has it; provisional before there is an image, and 0 if there is none.
     pub low_pc: u64,
+    /// Where that stands, counted from the beginning of the unit, if it is to be read again; 0 if it is not.
+    pub low_pc_at: u32,
     /// What the locations of its parameters say (pahole 1.25 and later).
     pub facts: FuncFacts,
     /// Its `btf_decl_tag`s in [`Cu::func_tags`].
@@ -80,6 +82,10 @@ pub(crate) struct Var {
     pub external: bool,
     /// As the debug information has it; provisional before there is an image.
     pub address: u64,
+    /// Where that stands, counted from the beginning of the unit, if it is to be read again; 0 if it cannot be.
+    pub address_at: u32,
+    /// What is added to what stands there.
+    pub displacement: u64,
     /// Size of its type in bytes.
     pub size: u32,
     /// Its `btf_decl_tag`s in [`Cu::var_tags`].

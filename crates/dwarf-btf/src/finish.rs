@@ -235,7 +235,7 @@ pub(crate) fn run(
         return Ok(Err(Doubt::Address));
     }
     let (all, ()) = rayon::join(|| reader.strings.all(), || end.finish(&mut classes, &mut report));
-    Ok(Ok(Encoded { btf: layout(&classes, &all, linked.elf), report }))
+    Ok(Ok(Encoded { btf: layout(&classes, &all, linked.elf), report, known: None }))
 }
 
 /// The pool's type that arrays are indexed by: the first unit's `int`, if the unit has it before any

@@ -161,6 +161,7 @@ pub(crate) fn functions(
             params: (first, cu.params.len() as u32),
             variadic: die.variadic,
             low_pc: die.low_pc,
+            low_pc_at: low_pc_at(context, die)?,
             facts,
             tags: (tag, cu.func_tags.len() as u32),
         });
@@ -506,8 +507,32 @@ fn variable(
         return Ok(None);
     }
     let size = u32::try_from(cu.size_of(ty, address_size)).ok().filter(|&size| size != 0);
+    let Some(size) = size else { return Ok(None) };
+    let (address_at, displacement) = address_at(context, die)?;
     let address = die.address;
-    Ok(size.map(|size| Var { name, own_name, ty, external, address, size, tags: (0, 0) }))
+    let tags = (0, 0);
+    Ok(Some(Var { name, own_name, ty, external, address, address_at, displacement, size, tags }))
+}
+
+/// Where the address of a function stands, if it matters and is to be read again.
+fn low_pc_at(context: &Context<'_, '_, '_, '_>, die: &FuncDie) -> Read<u32> {
+    if die.low_pc == 0 || !context.rules.save_functions {
+        return Ok(0);
+    }
+    context.group.at(die.offset)?.address_at(die.offset as usize, Slot::LowPc)
+}
+
+/// Where the address of a variable stands, and what is added to it.
+fn address_at(context: &Context<'_, '_, '_, '_>, die: VarDie) -> Read<(u32, u64)> {
+    let mut values = Values::default();
+    let (_, unit) = context.group.read(die.offset, &mut values)?;
+    let Some((start, _)) = values.block(Slot::Location) else { return Ok((0, 0)) };
+    let mut cursor = unit.cursor(start);
+    if gimli::DwOp(cursor.u8()?) != dw::DW_OP_addr {
+        return Ok((0, 0));
+    }
+    let at = unit.since_start(cursor.pos);
+    Ok((at, die.address.wrapping_sub(cursor.uint(unit.header.sizes.address)?)))
 }
 
 /// Adds the `btf_decl_tag`s of the variable whose entry is at `offset`.

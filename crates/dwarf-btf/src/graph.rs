@@ -171,7 +171,7 @@ fn meetings(graph: &Graph, names: &Names) -> Result<Map<u32, u32>, Doubt> {
     let mut seen: Map<(u64, Tag), (Option<u32>, Option<u32>)> = Map::with_hasher(FixedState);
     // Whether the structure has a name, for those that refer to two definitions.
     let mut torn: Map<(u64, Tag), bool> = Map::with_hasher(FixedState);
-    for Link { from, named, to } in graph.links() {
+    for Link { from, named, to, .. } in graph.links() {
         let target = graph.index(to);
         let record = graph.record(target);
         let tag = tag(record);

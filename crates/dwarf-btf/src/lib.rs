@@ -38,6 +38,7 @@
 
 mod abbrev;
 mod base;
+mod cache;
 mod candidates;
 mod compressed;
 mod cu;
@@ -83,7 +84,7 @@ pub use flags::{FlagError, Flags, supported_features};
 use merge::{Gathering, Outcome};
 use options::Rules;
 pub use options::{Language, Options, PaholeVersion, ReadAt};
-pub use phases::{Memory, Reading};
+pub use phases::{Memory, Reading, Remembered};
 pub use source::{DebugSource, Unreadable};
 pub use units::lto_note;
 
@@ -94,6 +95,8 @@ pub struct Encoded {
     pub btf: Vec<u8>,
     /// What was met on the way.
     pub report: Report,
+    /// What a later run can begin with, if that was asked for ([`Reading::resume`]) and there is something.
+    pub known: Option<Vec<u8>>,
 }
 
 /// What was met on the way.
@@ -101,6 +104,8 @@ pub struct Encoded {
 pub struct Report {
     /// Units of `.debug_info`.
     pub units: usize,
+    /// Units of these that were not read, since what they say was remembered.
+    pub known: usize,
     /// Types before deduplication.
     pub types: usize,
     /// What became of every function of pahole 1.25 and later, by name; with [`Options::explain`].

@@ -29,18 +29,21 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use crate::cache::{Noted, Recording, Spot};
 use crate::candidates::Linked;
 use crate::cu::{Cu, Func, INDEX, LocalId, kind, kind_of, name_positions};
 use crate::cursor::{Fault, Read};
 use crate::digest::{Digest, is_leaf, is_named_composite, references};
 use crate::known::Known;
-use crate::pool::{Contents, Met, Offered, Place, Pool, PoolId, SHARDS, parts, pool_id};
+use crate::pool::{Contents, Met, Offered, Place, Pool, PoolId, SHARDS, Said, parts, pool_id};
 use crate::source::Window;
 use crate::strings::FirstUse;
 use crate::twins::{self, Apart, Twins, Witness};
 use crate::unit::{Batch, Header, Headers};
 use crate::units::{Found, Reader, Scratch, at_header};
 use crate::{Encoded, Error};
+
+mod rank;
 
 /// Where in a unit's part of the stream things stand that are no types of its own, for the order of
 /// their strings and of themselves.
@@ -57,7 +60,7 @@ pub(crate) struct Kept {
     pub cu: Cu,
     /// Types of the unit.
     pub count: u32,
-    witness: Witness,
+    pub witness: Witness,
 }
 
 /// Why the result could differ from libbpf's.
@@ -79,6 +82,8 @@ pub(crate) enum Doubt {
     Foreign,
     /// An address that was provisional has no final one.
     Address,
+    /// What was remembered does not say enough.
+    Remembered,
 }
 
 /// Why a unit could not be added.
@@ -96,17 +101,35 @@ pub(crate) enum Outcome<'s> {
 /// All that units are added to. Any number of threads may [`Gathering::work`] at it, and more may come later.
 pub(crate) struct Gathering<'s> {
     pub reader: Reader<'s>,
-    pool: Pool,
+    pub pool: Pool,
     first_use: FirstUse,
     /// pahole 1.24: the first unit that has each function, by its index among the candidates.
     first_unit: Vec<AtomicU32>,
     /// The units that nobody has begun with.
-    headers: Mutex<Headers<'s>>,
+    queue: Mutex<Queue<'s>>,
     /// For how many bytes of units a thread asks.
     batch: usize,
     done: Mutex<Vec<Done>>,
     failed: AtomicBool,
     pub hash_bits: u32,
+    /// What is to be remembered, and what was.
+    pub recording: Option<Recording>,
+}
+
+/// Units that are to be read, in their order.
+pub(crate) enum Queue<'s> {
+    All(Headers<'s>),
+    Some(std::vec::IntoIter<Batch>),
+}
+
+impl Queue<'_> {
+    /// Units of about so many bytes; none at the end.
+    fn batch(&mut self, size: usize) -> Read<Batch> {
+        match self {
+            Queue::All(headers) => headers.batch(size),
+            Queue::Some(batches) => Ok(batches.next().unwrap_or_default()),
+        }
+    }
 }
 
 /// What came of a batch, whose first unit it is told by.
@@ -129,6 +152,8 @@ struct Local {
     pooled: Vec<PoolId>,
     /// Types of which something is new.
     met: Vec<(LocalId, Met, Contents)>,
+    /// Types that were noted for this unit before, with the number that they were noted with.
+    again: Vec<(LocalId, LocalId)>,
     ranks: Vec<u32>,
     leaves: Vec<PoolId>,
     visited: Vec<u32>,
@@ -149,12 +174,27 @@ impl<'s> Gathering<'s> {
             pool: Pool::new(hash_bits),
             first_use: FirstUse::new(),
             first_unit: (0..functions).map(|_| AtomicU32::new(u32::MAX)).collect(),
-            headers: Mutex::new(headers),
+            queue: Mutex::new(Queue::All(headers)),
             batch,
             done: Mutex::default(),
             failed: AtomicBool::new(false),
             hash_bits,
+            recording: None,
         }
+    }
+
+    /// Goes on with a pool, and reads these units only.
+    pub fn resumed(self, pool: Pool, batches: Vec<Batch>) -> Self {
+        Gathering { pool, queue: Mutex::new(Queue::Some(batches.into_iter())), ..self }
+    }
+
+    /// Remembers what the units are, to be told by [`Encoded::known`].
+    pub fn recorded(mut self, recording: Recording) -> Self {
+        if recording.resumed.is_none() {
+            self.pool.take_notes();
+        }
+        self.recording = Some(recording);
+        self
     }
 
     /// Reads units with all threads of the current pool, until none is left, one fails, or `stop` is set.
@@ -162,12 +202,12 @@ impl<'s> Gathering<'s> {
     /// Threads take the next batch of units each, so a thread sees units in increasing order, and what it
     /// has met in the pool it need not look up again ([`Known`]).
     pub fn work(&self, stop: &AtomicBool) {
-        let Gathering { headers, batch, done, failed, .. } = self;
+        let Gathering { queue, batch, done, failed, .. } = self;
         let work = || {
             let mut local = Local::default();
             // All units before one that fails are done, or in work with another thread.
             while !failed.load(Ordering::Relaxed) && !stop.load(Ordering::Relaxed) {
-                let batch = locked(headers).batch(*batch);
+                let batch = locked(queue).batch(*batch);
                 let (first, kept) = match batch {
                     Ok(batch) if batch.headers.is_empty() => break,
                     Ok(batch) => (batch.first, self.batch(&batch, &mut local)),
@@ -186,7 +226,7 @@ impl<'s> Gathering<'s> {
     /// Makes BTF of all units, or gives the reader back and says why it cannot be sure.
     pub fn finish(self, linked: &Linked<'_, '_>) -> Result<Outcome<'s>, Error> {
         self.work(&AtomicBool::new(false));
-        let Gathering { reader, pool, first_use, done, .. } = self;
+        let Gathering { reader, mut pool, first_use, done, recording, .. } = self;
         let mut done = done.into_inner().unwrap_or_else(|e| e.into_inner());
         done.sort_unstable_by_key(|&(first, _)| first);
         let mut units = Vec::new();
@@ -197,6 +237,12 @@ impl<'s> Gathering<'s> {
                 Err(Failed::Error(error)) => return Err(error),
             }
         }
+        let mut recording = recording;
+        if let Some(recording) = &mut recording
+            && !recording.put_together(&reader.strings, &mut pool, &first_use, &mut units)
+        {
+            return Ok(Outcome::InDoubt(Box::new(reader), Doubt::Remembered));
+        }
         let witnesses = units.iter().flatten().map(|kept| &kept.witness);
         if pool.torn() || !twins::agree(witnesses) {
             return Ok(Outcome::InDoubt(Box::new(reader), Doubt::Twins));
@@ -204,8 +250,16 @@ impl<'s> Gathering<'s> {
         if reader.strings.ambiguous() {
             return Ok(Outcome::InDoubt(Box::new(reader), Doubt::Names));
         }
+        let (known, units_known) = match &recording {
+            Some(recording) => (recording.save(&reader, &pool, &units), recording.units_known()),
+            None => (None, 0),
+        };
         match crate::finish::run(linked, &reader, (pool, first_use), units)? {
-            Ok(encoded) => Ok(Outcome::Done(encoded)),
+            Ok(mut encoded) => {
+                encoded.known = known;
+                encoded.report.known = units_known;
+                Ok(Outcome::Done(encoded))
+            }
             Err(doubt) => Ok(Outcome::InDoubt(Box::new(reader), doubt)),
         }
     }
@@ -220,6 +274,9 @@ impl<'s> Gathering<'s> {
         let mut all = Vec::with_capacity(batch.headers.len());
         for (unit, &header) in (batch.first..).zip(&batch.headers) {
             all.push(self.one(unit as u32, header, window, local));
+            if let Some(recording) = &self.recording {
+                recording.note_key(unit as u32, || self.reader.key(&header));
+            }
             if all.last().is_some_and(Result::is_err) {
                 break;
             }
@@ -331,12 +388,20 @@ impl<'s> Gathering<'s> {
             self.learn(unit, id, found, contents, local)?;
         }
         local.met = met;
+        let mut again = std::mem::take(&mut local.again);
+        for (id, first) in again.drain(..) {
+            if self.comes_before(id, first, local) {
+                let (shard, at) = parts(local.pooled[id as usize]);
+                self.pool.lock(shard).renumber_note(at, unit, id);
+            }
+        }
+        local.again = again;
         Ok(())
     }
 
     /// Looks up types in one part of the pool; what is not simply known is listed in [`Local::met`].
     fn look_up_in(&self, unit: u32, shard: usize, ids: &[LocalId], local: &mut Local) {
-        let Local { cu, digest, met, known, pooled, .. } = local;
+        let Local { cu, digest, met, again, known, pooled, .. } = local;
         let mask = self.pool.mask();
         let mut part = self.pool.lock(shard);
         for &id in ids {
@@ -349,9 +414,15 @@ impl<'s> Gathering<'s> {
                 references: references(cu.record(id)).count(),
             };
             let (at, found, contents) = part.add(&offered, &self.pool.doubts);
+            let spot = Spot { unit, local: id, start: cu.starts[id as usize - 1] };
+            let noted = part.note(at, offered.contents, spot);
+            if let Noted::Again(first) = noted {
+                again.push((id, first));
+            }
             let at = pool_id(at, shard);
             pooled[id as usize] = at;
-            if found == Met::Later && contents == Contents::Known {
+            let nothing_new = found == Met::Later && contents == Contents::Known;
+            if nothing_new && noted == Noted::Behind {
                 known.set(digest.full(id), at);
             } else {
                 met.push((id, found, contents));
@@ -428,23 +499,30 @@ impl<'s> Gathering<'s> {
         }
         leaves.sort_unstable();
         leaves.dedup();
-        self.pool.link(root, named, leaves);
+        let of = pooled[id as usize];
+        let said = Said { of, contents: digest.contents(id), from: root };
+        self.pool.link(said, named, leaves);
     }
 
     /// A unit has a type twice, under `first` and under `second`: the one that libbpf would reach first
     /// is to be kept.
     fn twice(&self, unit: u32, first: LocalId, second: LocalId, local: &mut Local) {
-        let by_graph = self.reader.rules.dedup.typedefs_by_graph;
-        if !is_reference(kind_of(local.cu.record(second)[1]), by_graph) {
-            return;
-        }
-        if local.ranks.is_empty() {
-            rank(&local.cu, by_graph, &mut local.ranks);
-        }
-        if local.ranks[second as usize] < local.ranks[first as usize] {
+        if self.comes_before(second, first, local) {
             let key = local.digest.identity(second) & self.pool.mask();
             self.pool.replace(key, Place::new(unit, second));
         }
+    }
+
+    /// Whether libbpf would reach the second of two equal types of a unit before the first.
+    fn comes_before(&self, second: LocalId, first: LocalId, local: &mut Local) -> bool {
+        let by_graph = self.reader.rules.dedup.typedefs_by_graph;
+        if !is_reference(kind_of(local.cu.record(second)[1]), by_graph) {
+            return false;
+        }
+        if local.ranks.is_empty() {
+            rank::rank(&local.cu, by_graph, &mut local.ranks);
+        }
+        local.ranks[second as usize] < local.ranks[first as usize]
     }
 
     /// What is kept of the unit: functions and variables, with the pool's numbers.
@@ -502,7 +580,7 @@ impl<'s> Gathering<'s> {
 
     /// pahole 1.24 writes the first description of a function; later ones need not be kept.
     fn is_first(&self, unit: u32, func: &Func) -> bool {
-        if self.reader.rules.save_functions {
+        if self.reader.rules.save_functions || self.recording.is_some() {
             return true;
         }
         let Some(index) = self.reader.candidates.function(func.name) else { return true };
@@ -528,36 +606,5 @@ pub(crate) fn is_reference(kind: u32, typedefs_by_graph: bool) -> bool {
         | kind::DECL_TAG
         | kind::FUNC => true,
         _ => false,
-    }
-}
-
-/// The order in which libbpf decides on a unit's references.
-fn rank(cu: &Cu, typedefs_by_graph: bool, ranks: &mut Vec<u32>) {
-    let count = cu.starts.len();
-    ranks.resize(count + 1, 0);
-    let mut entered = vec![false; count + 1];
-    let mut next = 1;
-    // Positive to enter a type, negative to leave it.
-    let mut steps: Vec<i64> = Vec::new();
-    for id in 1..=count as i64 {
-        steps.push(id);
-        while let Some(step) = steps.pop() {
-            let id = step.unsigned_abs() as usize;
-            let record = cu.record(id as u32);
-            if step < 0 {
-                ranks[id] = next;
-                next += 1;
-                continue;
-            }
-            let reference = is_reference(kind_of(record[1]), typedefs_by_graph);
-            if !reference || std::mem::replace(&mut entered[id], true) {
-                continue;
-            }
-            steps.push(-step);
-            let start = steps.len();
-            let targets = references(record).filter(|&target| target != 0 && target != INDEX);
-            steps.extend(targets.map(i64::from));
-            steps[start..].reverse();
-        }
     }
 }

@@ -14,12 +14,13 @@ use std::sync::atomic::AtomicBool;
 
 use image::Elf;
 
+use crate::cache::{self, Begun, Recording};
 use crate::candidates::{Address, Expected, FinalAddresses, Linked};
 use crate::merge::{Doubt, Gathering, Outcome};
 use crate::options::{Options, Rules};
 use crate::sections::Dwarf;
 use crate::source::DebugSource;
-use crate::strings::Arena;
+use crate::strings::{Arena, SavedStrings};
 use crate::symbols::Symbols;
 use crate::units::{Reader, lto_note};
 use crate::{Encoded, Error};
@@ -29,6 +30,15 @@ use crate::{Encoded, Error};
 pub struct Memory<'d> {
     dwarf: OnceLock<Dwarf<'d>>,
     arena: Arena,
+}
+
+/// What an earlier run has left ([`Encoded::known`]).
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Remembered<'k> {
+    /// Tells this build of the program: what another has left is not understood.
+    pub by: u128,
+    /// The bytes, at an address that is a multiple of 8; any bytes do no harm, and none are nothing.
+    pub bytes: &'k [u8],
 }
 
 /// Units that are being read, before there is an image.
@@ -52,6 +62,21 @@ impl<'m> Reading<'m> {
         expected: &Expected<'m>,
         options: &Options<'_>,
     ) -> Result<Option<Self>, Error> {
+        Self::resume(memory, source, expected, options, None)
+    }
+
+    /// The same with what is `remembered`: units that have not changed since then are not read. What can be remembered
+    /// of this run is told at the end ([`Encoded::known`]). The result is that of [`Reading::begin`].
+    ///
+    /// # Errors
+    /// As those of [`Reading::begin`].
+    pub fn resume<'d: 'm>(
+        memory: &'m Memory<'d>,
+        source: &'d dyn DebugSource,
+        expected: &Expected<'m>,
+        options: &Options<'_>,
+        remembered: Option<Remembered<'m>>,
+    ) -> Result<Option<Self>, Error> {
         let rules = Rules::new(options);
         let wanted = is_split(options) && !options.explain && expected.lto != Some(true);
         if !wanted || memory.dwarf.get().is_some() {
@@ -59,11 +84,39 @@ impl<'m> Reading<'m> {
         }
         let dwarf = Dwarf::of_source(expected.endian, source, &rules)?;
         let dwarf = memory.dwarf.get_or_init(|| dwarf);
-        let reader = Reader::before(expected, dwarf, &memory.arena, rules);
-        if reader.candidates.functions() == 0 {
+        let sections = dwarf.sections();
+        let what = (dwarf.info(), sections.abbrev, sections.big);
+        // Hashes that were cut are of no use.
+        let remembered = remembered.filter(|_| options.hash_bits == u64::BITS);
+        let begun = remembered.map(|known| cache::begin(&known, expected, &rules, what));
+        let before = |saved: Option<&SavedStrings<'m>>| {
+            Reader::before(expected, dwarf, &memory.arena, rules.clone(), saved)
+        };
+        let gathering = match begun {
+            Some(Begun::Resumed { saved, matching, keys, headers, tie }) => {
+                let anew = Recording::new(tie);
+                let reader = before(Some(&saved.strings));
+                let resumed = reader.and_then(|reader| {
+                    let known = (keys, &headers[..], tie);
+                    let (recording, pool, batches) =
+                        Recording::resume(*saved, &matching, known, &reader)?;
+                    let gathering = Gathering::new(reader, options.hash_bits);
+                    Some(gathering.resumed(pool, batches).recorded(recording))
+                });
+                let all = || {
+                    let reader = before(None)?;
+                    Some(Gathering::new(reader, options.hash_bits).recorded(anew))
+                };
+                resumed.or_else(all)
+            }
+            Some(Begun::New(recording)) => before(None)
+                .map(|reader| Gathering::new(reader, options.hash_bits).recorded(recording)),
+            None => before(None).map(|reader| Gathering::new(reader, options.hash_bits)),
+        };
+        let candidates = |gathering: &Gathering<'_>| gathering.reader.candidates.functions();
+        let Some(gathering) = gathering.filter(|gathering| candidates(gathering) != 0) else {
             return Ok(None);
-        }
-        let gathering = Gathering::new(reader, options.hash_bits);
+        };
         let (endian, machine) = (expected.endian, expected.machine);
         Ok(Some(Reading { gathering, endian, machine }))
     }
@@ -117,12 +170,21 @@ pub(crate) fn finish<'s>(
 ) -> Result<Outcome<'s>, Error> {
     loop {
         let hash_bits = gathering.hash_bits;
-        match gathering.finish(linked)? {
+        let recording = gathering.recording.as_ref().map(Recording::anew);
+        let reader = match gathering.finish(linked)? {
             Outcome::InDoubt(reader, Doubt::Names) => {
                 reader.strings.forget_codes();
-                gathering = Gathering::new(*reader, hash_bits);
+                reader
+            }
+            Outcome::InDoubt(reader, Doubt::Remembered) => {
+                reader.strings.forget_resumed();
+                reader
             }
             outcome => return Ok(outcome),
+        };
+        gathering = Gathering::new(*reader, hash_bits);
+        if let Some(recording) = recording {
+            gathering = gathering.recorded(recording);
         }
     }
 }

@@ -6,12 +6,17 @@
 //! A type is found by a hash of 64 bits, and its name, kind and count are compared besides; two types
 //! that agree in the hash but not in these are reported as a collision, and then another way is taken.
 
+mod saved;
+
+pub(crate) use saved::{Mark, Renumbered, SavedShard};
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hashbrown::hash_map;
 use hashbrown::{HashMap, HashTable};
 
+use crate::cache::{Noted, Notes, Spot};
 use crate::cu::{kind, kind_of};
 use crate::hash::{FixedState, mix};
 
@@ -91,11 +96,22 @@ pub(crate) struct Node {
 /// A structure refers to a structure, enumeration or forward declaration.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Link {
+    /// The type that says so and its contents.
+    pub of: PoolId,
+    pub contents: u64,
     /// The structure by its hash.
     pub from: u64,
     /// Whether it has a name.
     pub named: bool,
     pub to: PoolId,
+}
+
+/// Who says what a structure refers to: the type, its contents, and the hash that the structure is known by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Said {
+    pub of: PoolId,
+    pub contents: u64,
+    pub from: u64,
 }
 
 /// A type that is to be added.
@@ -127,6 +143,8 @@ pub(crate) struct Shard {
     contents: HashMap<u64, u32, FixedState>,
     /// Structures and what of structures and declarations they refer to: see [`crate::merge`].
     pub links: Vec<Link>,
+    /// Where the types are met, if that is to be remembered: see [`crate::cache`].
+    pub notes: Option<Notes>,
 }
 
 impl Shard {
@@ -182,6 +200,19 @@ impl Shard {
         let start = self.spans[at as usize].1 as usize;
         for (child, reference) in self.children[start..].iter_mut().zip(references) {
             *child = reference;
+        }
+    }
+
+    /// Notes where a type is met, if that is to be remembered.
+    #[inline]
+    pub fn note(&mut self, at: u32, contents: u64, spot: Spot) -> Noted {
+        self.notes.as_mut().map_or(Noted::Behind, |notes| notes.note(at, contents, spot))
+    }
+
+    /// Notes that the unit has a type under another number.
+    pub fn renumber_note(&mut self, at: usize, unit: u32, local: u32) {
+        if let Some(notes) = &mut self.notes {
+            notes.types[at].renumber(unit, local);
         }
     }
 
@@ -255,9 +286,10 @@ impl Pool {
     }
 
     /// Notes what a structure refers to.
-    pub fn link(&self, from: u64, named: bool, to: &[PoolId]) {
+    pub fn link(&self, said: Said, named: bool, to: &[PoolId]) {
+        let Said { of, contents, from } = said;
         let mut shard = self.lock(Self::shard_of(from));
-        shard.links.extend(to.iter().map(|&to| Link { from, named, to }));
+        shard.links.extend(to.iter().map(|&to| Link { of, contents, from, named, to }));
     }
 
     /// Whether two different types were met under one hash.

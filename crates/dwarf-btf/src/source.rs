@@ -23,6 +23,15 @@ pub trait DebugSource: Sync {
     /// The bytes cannot be had.
     fn info(&self, range: Range<usize>, out: &mut [u8]) -> Result<(), Unreadable>;
 
+    /// A hash of what a unit at `range` of `.debug_info` says: equal hashes, equal bytes, but for addresses in the
+    /// kernel and offsets into other debug sections, and equal strings where it refers to strings; with `lists` equal
+    /// location lists too. The section that an address is in is part of it. `None` if there is no such hash; then the
+    /// unit is always read.
+    fn unit_key(&self, range: Range<usize>, lists: bool) -> Option<u128> {
+        let _ = (range, lists);
+        None
+    }
+
     /// All bytes of another section, such as `.debug_abbrev`; none if there is no such section. Asked for
     /// are only sections that are read.
     ///

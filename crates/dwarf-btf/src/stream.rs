@@ -229,7 +229,7 @@ impl<'r, 's, 'i> All<'r, 's, 'i> {
         datasec(&mut percpu, reader.names.percpu, &mut self);
         report.types = self.types.len();
         if self.types.is_empty() {
-            return Ok(Encoded { btf: Vec::new(), report });
+            return Ok(Encoded { btf: Vec::new(), report, known: None });
         }
         let (types, mut table) = match self.base {
             Some(base) => on_base(base, self.types, &self.names, reader)?,
@@ -243,7 +243,7 @@ impl<'r, 's, 'i> All<'r, 's, 'i> {
         }
         let records: Vec<&[u32]> = (0..types.len()).map(|index| types.record(index)).collect();
         let btf = write(&records, |id| id, &table, linked.elf.endian());
-        Ok(Encoded { btf, report })
+        Ok(Encoded { btf, report, known: None })
     }
 }
 

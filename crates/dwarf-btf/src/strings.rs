@@ -14,13 +14,17 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 
-use hashbrown::HashTable;
+use hashbrown::{HashMap, HashTable};
 use rayon::prelude::*;
 
 use crate::cursor::{Cursor, Fault, Read};
 use crate::form::Form;
 use crate::hash::FixedState;
 use crate::unit::{Unit, Values};
+
+mod saved;
+
+pub(crate) use saved::SavedStrings;
 
 /// Number of a string; 0 is the empty one.
 pub(crate) type StrId = u32;
@@ -116,6 +120,10 @@ pub(crate) struct Strings<'s> {
     /// Whether codes are made of offsets.
     pub by_code: AtomicBool,
     ambiguous: AtomicBool,
+    /// Names that were known before this run have the codes that they had: see [`crate::cache`].
+    resumed: AtomicBool,
+    /// Numbers of strings by codes that they had.
+    old_codes: Mutex<HashMap<Code, StrId, FixedState>>,
 }
 
 /// The strings that were known at a time: how many each part had.
@@ -148,7 +156,16 @@ impl<'s> Strings<'s> {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
         // An offset is to fit into a code.
         let by_code = AtomicBool::new(section.len() < (NUMBERED - 1) as usize);
-        Strings { by_offset, shards, section, arena, by_code, ambiguous: AtomicBool::new(false) }
+        Strings {
+            by_offset,
+            shards,
+            section,
+            arena,
+            by_code,
+            ambiguous: AtomicBool::new(false),
+            resumed: AtomicBool::new(false),
+            old_codes: Mutex::default(),
+        }
     }
 
     /// Makes room for so many strings more.
@@ -165,6 +182,7 @@ impl<'s> Strings<'s> {
         match code {
             0 => Ok(0),
             _ if code & NUMBERED != 0 => Ok(code & !NUMBERED),
+            _ if self.resumed.load(Ordering::Relaxed) => self.of_old_code(code),
             _ => {
                 let offset = code as usize - 1;
                 let id = self.at_offset(offset as u64)?;
@@ -367,7 +385,7 @@ impl Names {
             }
             Some(_) => match self.name(strings, unit, values, slot)? {
                 0 => Ok(0),
-                id => Ok(id | NUMBERED),
+                id => Ok(strings.code_of(id)),
             },
         }
     }

@@ -2,7 +2,7 @@
 
 mod bad;
 mod base;
-mod die;
+pub(crate) mod die;
 mod functions;
 mod phases;
 mod types;
@@ -51,7 +51,7 @@ fn try_encode(file: &File, options: &Options<'_>) -> Result<Encoded, Error> {
 }
 
 /// The debug sections of a file, given by parts.
-struct Elsewhere<'e, 'd>(&'e Elf<'d>);
+pub(crate) struct Elsewhere<'e, 'd>(pub &'e Elf<'d>);
 
 impl DebugSource for Elsewhere<'_, '_> {
     fn info_len(&self) -> usize {

@@ -38,7 +38,7 @@ pub(crate) struct Headers<'d> {
 }
 
 /// Units that stand one behind the other.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Batch {
     /// How many units stand before.
     pub first: usize,
@@ -294,6 +294,31 @@ impl<'s, 't> Unit<'s, 't> {
         let mut cursor = self.cursor(offset);
         let code = cursor.uleb()?;
         Ok((self.table.get(code, offset)?, cursor))
+    }
+
+    /// Where an address of the entry at `offset` stands, counted from the beginning of the unit; 0 if it does not
+    /// stand there itself.
+    pub fn address_at(&self, offset: usize, slot: Slot) -> Read<u32> {
+        let (abbrev, mut cursor) = self.entry(offset)?;
+        for op in self.table.program_of(abbrev) {
+            match *op {
+                Op::Skip(n) => cursor.skip(usize::from(n))?,
+                Op::SkipForm(form, size) => crate::form::skip_form(&mut cursor, form, size)?,
+                Op::Implicit(..) => {}
+                Op::Read(found, Form::Addr, _) if found == slot => {
+                    return Ok(self.since_start(cursor.pos));
+                }
+                Op::Read(_, form, size) => {
+                    self.value(form, size, &mut cursor)?;
+                }
+            }
+        }
+        Ok(0)
+    }
+
+    /// An offset as it is from the beginning of the unit.
+    pub fn since_start(&self, offset: usize) -> u32 {
+        (offset - self.header.start) as u32
     }
 
     /// The address behind an index into `.debug_addr`.

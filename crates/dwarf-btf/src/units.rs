@@ -5,14 +5,14 @@ use image::Elf;
 use crate::abbrev::{Slot, Table};
 use crate::candidates::{Candidates, Expected};
 use crate::cu::Cu;
-use crate::cursor::{Fault, Read};
+use crate::cursor::{Cursor, Fault, Read};
 use crate::form::Form;
 use crate::funcs::{self, Context, Group};
 use crate::location::Registers;
 use crate::resolve::{self, Offsets};
 use crate::sections::{Dwarf, Sections};
 use crate::source::{Info, Window};
-use crate::strings::{Arena, NUMBERED, Names, StrId, Strings};
+use crate::strings::{Arena, Names, SavedStrings, StrId, Strings};
 use crate::symbols::Symbols;
 use crate::unit::{Header, Headers, Unit, Values};
 use crate::walk::{Dies, Walk, Wanted};
@@ -98,17 +98,21 @@ impl<'s> Reader<'s> {
         Ok((reader, symbols))
     }
 
-    /// For an image that is to be linked.
+    /// For an image that is to be linked, with strings that were `saved`; `None` if those are not sound.
     pub fn before(
         expected: &Expected<'s>,
         dwarf: &'s Dwarf<'_>,
         arena: &'s Arena,
         rules: Rules,
-    ) -> Self {
+        saved: Option<&SavedStrings<'s>>,
+    ) -> Option<Self> {
         let sections = dwarf.sections();
-        let strings = Strings::new(sections.strings, arena);
+        let mut strings = Strings::new(sections.strings, arena);
+        if let Some(saved) = saved {
+            strings.resume(saved)?;
+        }
         let names = OwnNames::new(&strings);
-        Reader {
+        Some(Reader {
             sections,
             info: dwarf.info(),
             candidates: Candidates::expected(expected, &strings, &rules),
@@ -118,7 +122,7 @@ impl<'s> Reader<'s> {
             names,
             merged: expected.lto == Some(true),
             may_refer_across: expected.lto.is_none(),
-        }
+        })
     }
 
     /// The units' headers, and for how many bytes of them a thread is to ask: some hundred kilobytes, but
@@ -126,6 +130,22 @@ impl<'s> Reader<'s> {
     pub fn headers(&self, threads: usize) -> (Headers<'s>, usize) {
         const MOST: usize = 1 << 19;
         (Headers::new(self.info, self.sections.big), (self.info.len() / (threads * 32)).min(MOST))
+    }
+
+    /// What a unit's contents are told by; 0 if by nothing.
+    pub fn key(&self, unit: &Header) -> u128 {
+        let lists = self.rules.check_locations;
+        crate::cache::key(self.info, self.sections.abbrev, unit, lists).unwrap_or(0)
+    }
+
+    /// The address that stands `at` bytes behind the beginning of a unit.
+    pub fn address(&self, unit: usize, at: u32, size: u8) -> Option<u64> {
+        let start = unit.checked_add(at as usize)?;
+        let end = start.checked_add(usize::from(size)).filter(|&end| end <= self.info.len())?;
+        let mut buffer = Vec::new();
+        let window = self.info.window(start..end, &mut buffer).ok()?;
+        let mut cursor = Cursor::new(window.bytes, start - window.start, self.sections.big);
+        cursor.uint(size).ok()
     }
 
     fn all_headers(&self) -> Result<Vec<Header>, Error> {
@@ -301,7 +321,7 @@ impl<'s> Reader<'s> {
             nested_arrays: self.rules.nested_arrays,
             floats: self.rules.floats,
             enum64: self.rules.enum64,
-            fake_int: self.names.fake_int | NUMBERED,
+            fake_int: self.strings.code_of(self.names.fake_int),
             sorted_members: root.rust && self.rules.sorted_rust,
         };
         let mut cursor = unit.cursor(root.children);

@@ -106,6 +106,8 @@ pub struct File {
     /// Empty sections before all others.
     pub fillers: usize,
     pub language: u64,
+    /// Longer names stand in `.debug_str`, which begins with this one.
+    pub first_string: Option<&'static str>,
 }
 
 impl File {
@@ -121,6 +123,7 @@ impl File {
             compressed: false,
             fillers: 0,
             language: u64::from(dw::DW_LANG_C11.0),
+            first_string: None,
         }
     }
 
@@ -139,8 +142,9 @@ impl File {
         self
     }
 
-    fn sections(&self) -> (Vec<u8>, Vec<u8>) {
-        let mut writer = Writer { big: self.big, ..Writer::default() };
+    fn sections(&self) -> [Vec<u8>; 3] {
+        let strings = self.first_string.map(|first| [first.as_bytes(), &[0]].concat());
+        let mut writer = Writer { big: self.big, strings, ..Writer::default() };
         for entries in &self.units {
             let start = writer.info.len();
             writer.word(0);
@@ -164,12 +168,12 @@ impl File {
             let len = writer.bytes(len);
             writer.info[start..start + 4].copy_from_slice(&len);
         }
-        (writer.info, writer.abbrev)
+        [writer.info, writer.abbrev, writer.strings.unwrap_or_default()]
     }
 
     /// The file, relocatable and without relocations.
     pub fn write(&self) -> Vec<u8> {
-        let (info, abbrev) = self.sections();
+        let [info, abbrev, strings] = self.sections();
         let (arch, order) = match self.big {
             false => (Architecture::X86_64, Endianness::Little),
             true => (Architecture::PowerPc64, Endianness::Big),
@@ -180,7 +184,8 @@ impl File {
         for _ in 0..self.fillers {
             object.add_section(Vec::new(), "filler".into(), SectionKind::Other);
         }
-        for (name, mut bytes) in [(".debug_info", info), (".debug_abbrev", abbrev)] {
+        let sections = [(".debug_info", info), (".debug_abbrev", abbrev), (".debug_str", strings)];
+        for (name, mut bytes) in sections.into_iter().filter(|(_, bytes)| !bytes.is_empty()) {
             if let Some((_, spoil)) = self.spoil.filter(|spoil| spoil.0 == name) {
                 spoil(&mut bytes);
             }
@@ -232,6 +237,8 @@ struct Writer {
     big: bool,
     start: usize,
     code: u64,
+    /// `.debug_str`, if there is one.
+    strings: Option<Vec<u8>>,
     info: Vec<u8>,
     abbrev: Vec<u8>,
     labels: Vec<(&'static str, usize)>,
@@ -278,6 +285,11 @@ impl Writer {
                 self.info.extend(bytes);
                 dw::DW_FORM_data8.0
             }
+            Value::Text(text) if text.len() > 3 && self.strings.is_some() => {
+                let offset = self.string(text);
+                self.word(offset);
+                dw::DW_FORM_strp.0
+            }
             Value::Text(text) => {
                 self.info.extend(text.bytes().chain([0]));
                 dw::DW_FORM_string.0
@@ -298,6 +310,21 @@ impl Writer {
                 *form
             }
         }
+    }
+
+    /// Where a string stands, which is added if it does not.
+    fn string(&mut self, text: &str) -> u32 {
+        let strings = self.strings.get_or_insert_default();
+        let mut at = 0;
+        for known in strings.split(|&byte| byte == 0) {
+            if known == text.as_bytes() {
+                return at;
+            }
+            at += known.len() as u32 + 1;
+        }
+        let at = strings.len() as u32;
+        strings.extend(text.bytes().chain([0]));
+        at
     }
 
     /// Fills in the references of a unit.

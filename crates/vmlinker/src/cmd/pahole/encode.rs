@@ -86,7 +86,7 @@ fn one(flags: &Flags, path: &Path, options: &Options<'_>, base: Option<&Btf<'_>>
         read_at(at, out)
     };
     let options = Options { read_at: Some(&read_at), ..options.clone() };
-    let Encoded { btf, report } = dwarf_btf::encode(&elf, &options)?;
+    let Encoded { btf, report, .. } = dwarf_btf::encode(&elf, &options)?;
     if btf.is_empty() {
         return Ok(report.functions);
     }
