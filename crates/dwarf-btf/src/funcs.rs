@@ -204,13 +204,13 @@ fn find(dies: &Dies, offset: u32) -> Option<usize> {
 }
 
 fn return_type(context: &Context<'_, '_, '_, '_>, die: &FuncDie) -> LocalId {
-    let ty = context.offsets.id(context.dies, die.ty);
+    let ty = context.offsets.id(die.ty);
     if ty != 0 || !die.has_origin {
         return ty;
     }
     // PARITY: a function that only has a specification is taken to return nothing.
     let origin = find(context.dies, die.origin);
-    origin.map_or(0, |index| context.offsets.id(context.dies, context.dies.funcs[index].ty))
+    origin.map_or(0, |index| context.offsets.id(context.dies.funcs[index].ty))
 }
 
 fn working(
@@ -223,7 +223,7 @@ fn working(
     let mut values = Values::default();
     let (_, unit) = context.group.read(offset, &mut values)?;
     let name = names.name(context.strings, unit, &values, Slot::Name)?;
-    let ty = context.offsets.id(context.dies, values.reference(Slot::Type));
+    let ty = context.offsets.id(values.reference(Slot::Type));
     let origin = match values.reference(Slot::Type) {
         0 => values.reference(Slot::AbstractOrigin),
         _ => 0,
@@ -248,7 +248,7 @@ fn working(
             _ => {
                 let mut values = Values::default();
                 context.group.read(origin, &mut values)?;
-                context.offsets.id(context.dies, values.reference(Slot::Type))
+                context.offsets.id(values.reference(Slot::Type))
             }
         };
         param.size = byte_size(cu, typed, unit.header.sizes.address);
@@ -300,7 +300,7 @@ fn inherit(
         let (tag, unit) = context.group.read(param.origin, &mut values)?;
         if gimli::DwTag(tag) == dw::DW_TAG_formal_parameter {
             params[at].name = names.name(context.strings, unit, &values, Slot::Name)?;
-            params[at].ty = context.offsets.id(context.dies, values.reference(Slot::Type));
+            params[at].ty = context.offsets.id(values.reference(Slot::Type));
         }
         return Ok(false);
     };
@@ -502,7 +502,7 @@ fn variable(
             return Ok(None);
         }
     }
-    let ty = context.offsets.id(context.dies, ty);
+    let ty = context.offsets.id(ty);
     if ty == 0 {
         return Ok(None);
     }

@@ -1,8 +1,9 @@
 //! References out of offsets into numbers.
 //!
-//! The walk leaves records that refer to entries by their offsets. The offsets of types go into a bit set; the
-//! number of set bits below an offset is the type's index, so a lookup costs three memory accesses into tables
-//! that fit into the first-level cache.
+//! The walk leaves records that refer to entries by their offsets. Entries of types are rarely shorter than four
+//! bytes, so a table with a place for every four bytes of the unit holds nearly all of their numbers, each with
+//! the low bits of its offset: a lookup is one access, with no search. The table is as long as the unit's types and
+//! stays in the second-level cache.
 
 use crate::cu::{Cu, DeclTag, LocalId, kind, kind_of};
 use crate::cursor::Read;
@@ -21,48 +22,53 @@ pub(crate) struct Layout {
 #[derive(Debug, Default)]
 pub(crate) struct Offsets {
     base: u32,
-    bits: Vec<u64>,
-    below: Vec<u32>,
+    /// By offset from `base` in groups of `1 << GROUP_BITS` bytes: the number of the first type whose entry begins there,
+    /// above the low bits of its offset; 0 where none does.
+    groups: Vec<u32>,
+    /// Offset from `base` and number of the other types of such groups, by offset.
+    others: Vec<(u32, LocalId)>,
 }
 
-impl Offsets {
-    /// For the types of a unit that lies between `start` and `end`.
-    pub fn build(&mut self, dies: &Dies, start: usize, end: usize) {
-        self.base = start as u32;
-        self.bits.clear();
-        self.bits.resize((end - start) / 64 + 1, 0);
-        for &offset in &dies.offsets {
-            let at = (offset - self.base) as usize;
-            self.bits[at / 64] |= 1 << (at % 64);
-        }
-        self.below.clear();
-        let mut sum = 0;
-        self.below.extend(self.bits.iter().map(|bits| {
-            let below = sum;
-            sum += bits.count_ones();
-            below
-        }));
-    }
+const GROUP_BITS: u32 = 2;
+const IN_GROUP: u32 = (1 << GROUP_BITS) - 1;
 
-    /// Index in [`Dies::offsets`] of the type whose entry is at `offset`.
-    #[inline]
-    fn find(&self, offset: u32) -> Option<usize> {
-        let at = offset.wrapping_sub(self.base) as usize;
-        let (word, bit) = (at / 64, at % 64);
-        let bits = *self.bits.get(word)?;
-        if bits >> bit & 1 == 0 {
-            return None;
+impl Offsets {
+    /// For the types of a unit that begins at `start`.
+    pub fn build(&mut self, dies: &Dies, start: usize) {
+        self.base = start as u32;
+        let last = dies.offsets.last().map_or(0, |&last| last - self.base);
+        self.groups.clear();
+        self.groups.resize((last >> GROUP_BITS) as usize + 1, 0);
+        self.others.clear();
+        // Entries are listed by their offsets.
+        for (&offset, &id) in dies.offsets.iter().zip(&dies.ids) {
+            let at = offset - self.base;
+            match &mut self.groups[(at >> GROUP_BITS) as usize] {
+                _ if id == 0 => {}
+                // A number that does not fit is looked up as one of several are.
+                group if *group == 0 && id <= u32::MAX >> GROUP_BITS => {
+                    *group = id << GROUP_BITS | at & IN_GROUP;
+                }
+                _ => self.others.push((at, id)),
+            }
         }
-        Some((self.below[word] + (bits & ((1 << bit) - 1)).count_ones()) as usize)
     }
 
     /// Number of the type whose entry is at `offset`; `void` if there is none.
     #[inline]
-    pub fn id(&self, dies: &Dies, offset: u32) -> LocalId {
-        match self.find(offset) {
-            Some(index) => dies.ids[index],
+    pub fn id(&self, offset: u32) -> LocalId {
+        let at = offset.wrapping_sub(self.base);
+        match self.groups.get((at >> GROUP_BITS) as usize) {
             None => 0,
+            Some(group) if group & IN_GROUP == at & IN_GROUP => group >> GROUP_BITS,
+            Some(_) => self.other(at),
         }
+    }
+
+    #[cold]
+    fn other(&self, at: u32) -> LocalId {
+        let found = self.others.binary_search_by_key(&at, |&(offset, _)| offset);
+        found.map_or(0, |index| self.others[index].1)
     }
 }
 
@@ -79,7 +85,7 @@ pub(crate) fn types(
     let ends = cu.starts.iter().skip(1).map(|&end| end as usize).chain([cu.words.len()]);
     for ((id, &start), end) in (1..).zip(&cu.starts).zip(ends) {
         let record = &mut cu.words[start as usize..end];
-        let number = |word: &mut u32| *word = offsets.id(dies, *word);
+        let number = |word: &mut u32| *word = offsets.id(*word);
         match kind_of(record[1]) {
             kind::STRUCT | kind::UNION => {
                 record[3..].chunks_exact_mut(3).for_each(|member| number(&mut member[1]));
@@ -101,11 +107,11 @@ pub(crate) fn types(
         cu.words[word as usize] = id;
     }
     for &(word, offset) in &dies.completed {
-        let known = cu.known(offsets.id(dies, offset));
+        let known = cu.known(offsets.id(offset));
         cu.words[word as usize] = known.map_or(0, |record| record[0]);
     }
     for &(start, offset) in &dies.wide {
-        let base = cu.known(offsets.id(dies, offset));
+        let base = cu.known(offsets.id(offset));
         let signed =
             base.is_some_and(|base| kind_of(base[1]) == kind::INT && base[3] >> 24 & 1 != 0);
         cu.words[start as usize + 1] |= u32::from(signed) << 31;

@@ -198,8 +198,7 @@ impl<'s> Reader<'s> {
             cu.name = root.name;
             self.walk(&unit, root, names, &mut scratch.dies)?;
             let group = Group { units: std::slice::from_ref(&unit) };
-            let Header { start, end, .. } = unit.header;
-            scratch.offsets.build(&scratch.dies, start, end);
+            scratch.offsets.build(&scratch.dies, unit.header.start);
             self.fill(group, clang, &mut scratch.dies, &scratch.offsets, names, cu)?;
             Ok(Found::Unit)
         })();
@@ -232,7 +231,7 @@ impl<'s> Reader<'s> {
             }
             units.push(unit);
         }
-        scratch.offsets.build(&scratch.dies, 0, self.info.len());
+        scratch.offsets.build(&scratch.dies, 0);
         let group = Group { units: &units };
         self.fill(group, clang, &mut scratch.dies, &scratch.offsets, names, cu)
             .map_err(|fault| Error::in_unit(0, fault))
