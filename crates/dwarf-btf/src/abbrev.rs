@@ -11,6 +11,7 @@
 use gimli::constants as dw;
 
 use crate::cursor::{Cursor, Fault, Read};
+use crate::declarations::{self, Compiled, Declarations};
 use crate::form::{Form, Sizes, classify, skip_form};
 
 /// What an attribute of an entry is kept as.
@@ -168,8 +169,12 @@ const NONE: u16 = u16::MAX;
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     dense: Vec<Abbrev>,
+    /// Programs, also of earlier tables.
     ops: Vec<Op>,
     constants: Vec<i64>,
+    known: Declarations,
+    /// What programs were made for.
+    sizes: Option<Sizes>,
     pub ref_addr: bool,
 }
 
@@ -186,6 +191,8 @@ struct Spec {
 
 /// More attributes than this no entry has.
 const MAX_ATTRIBUTES: usize = 64;
+/// With more constants than this, programs are made anew: a number of 16 bits is to tell them apart.
+const MANY_CONSTANTS: usize = 1 << 12;
 
 impl Table {
     /// Reads the table at `at` of `.debug_abbrev`, into the memory of an earlier table. A kernel's codes
@@ -193,9 +200,16 @@ impl Table {
     /// 20th.
     pub fn reload(&mut self, section: &[u8], at: usize, sizes: Sizes, big: bool) -> Read<()> {
         self.dense.clear();
-        self.ops.clear();
-        self.constants.clear();
         self.ref_addr = false;
+        if self.sizes != Some(sizes)
+            || self.known.is_full()
+            || self.constants.len() > MANY_CONSTANTS
+        {
+            self.sizes = Some(sizes);
+            self.known.clear();
+            self.ops.clear();
+            self.constants.clear();
+        }
         let mut cursor = Cursor::new(section, at, big);
         let mut specs = Vec::with_capacity(MAX_ATTRIBUTES);
         loop {
@@ -204,7 +218,21 @@ impl Table {
             if code == 0 {
                 return Ok(());
             }
-            let abbrev = self.declaration(&mut cursor, sizes, &mut specs)?;
+            let mut behind = cursor;
+            // One that is cut off is not known, and the fault is found when it is compiled.
+            let bytes = declarations::pass(&mut behind).unwrap_or_default();
+            let Compiled { abbrev, ref_addr } = match self.known.get(bytes) {
+                Some(compiled) => {
+                    cursor = behind;
+                    compiled
+                }
+                None => {
+                    let compiled = self.declaration(&mut cursor, sizes, &mut specs)?;
+                    self.known.set(bytes, compiled);
+                    compiled
+                }
+            };
+            self.ref_addr |= ref_addr;
             let index = code as usize;
             if index > self.dense.len() + 1 && index > 1 << 20 {
                 return Err(Fault { offset: start, cause: "an abbreviation code out of range" });
@@ -217,6 +245,11 @@ impl Table {
                 *slot = abbrev;
             }
         }
+    }
+
+    /// Gives up the memory that only another table would need.
+    pub fn finish(&mut self) {
+        self.known = Declarations::default();
     }
 
     /// The abbreviation of that code.
@@ -233,7 +266,7 @@ impl Table {
         cursor: &mut Cursor<'_>,
         sizes: Sizes,
         specs: &mut Vec<Spec>,
-    ) -> Read<Abbrev> {
+    ) -> Read<Compiled> {
         let at = cursor.pos;
         let tag = cursor.uleb()?;
         let tag = u16::try_from(tag).ok().filter(|&t| t != 0);
@@ -241,6 +274,7 @@ impl Table {
         let children = cursor.u8()? != 0;
         let wanted = wanted(tag);
         let mut abbrev = Abbrev { tag, children, ..Abbrev::UNUSED };
+        let mut ref_addr = false;
         specs.clear();
         let mut fixed = Some(0usize);
         loop {
@@ -250,7 +284,7 @@ impl Table {
             if (name, form) == (0, 0) {
                 break;
             }
-            self.ref_addr |= form == u64::from(dw::DW_FORM_ref_addr.0);
+            ref_addr |= form == u64::from(dw::DW_FORM_ref_addr.0);
             if specs.len() == MAX_ATTRIBUTES {
                 return Err(Fault { offset: at, cause: "an abbreviation of over 64 attributes" });
             }
@@ -279,7 +313,7 @@ impl Table {
         } else {
             abbrev.read = abbrev.skip;
         }
-        Ok(abbrev)
+        Ok(Compiled { abbrev, ref_addr })
     }
 
     fn program(&mut self, specs: &[Spec], wanted: u32, at: usize) -> Read<(u32, u16)> {

@@ -52,6 +52,14 @@ impl Hasher for Fixed {
     }
 }
 
+/// Hash of bytes.
+#[inline]
+pub(crate) fn bytes(bytes: &[u8]) -> u64 {
+    let mut hasher = FixedState.build_hasher();
+    hasher.write(bytes);
+    hasher.finish()
+}
+
 /// Hash of 32-bit words.
 #[inline]
 pub(crate) fn words(words: &[u32]) -> u64 {

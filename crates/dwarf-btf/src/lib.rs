@@ -43,6 +43,7 @@ mod candidates;
 mod compressed;
 mod cu;
 mod cursor;
+mod declarations;
 mod digest;
 mod error;
 mod explain;

@@ -10,7 +10,6 @@
 //! Strings are numbered as they come, which depends on the threads; nothing that is put out depends on
 //! the numbers, only on whether they are equal ([`FirstUse`] keeps where each string is met first).
 
-use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 
@@ -19,7 +18,7 @@ use rayon::prelude::*;
 
 use crate::cursor::{Cursor, Fault, Read};
 use crate::form::Form;
-use crate::hash::FixedState;
+use crate::hash;
 use crate::unit::{Unit, Values};
 
 mod saved;
@@ -143,12 +142,6 @@ fn spread(half: u32) -> u64 {
     u64::from(half) << 32 | u64::from(half)
 }
 
-fn hash(bytes: &[u8]) -> u64 {
-    let mut hasher = FixedState.build_hasher();
-    hasher.write(bytes);
-    hasher.finish()
-}
-
 impl<'s> Strings<'s> {
     /// For names out of this `.debug_str`.
     pub fn new(section: &'s [u8], arena: &'s Arena) -> Self {
@@ -235,7 +228,7 @@ impl<'s> Strings<'s> {
         if bytes.is_empty() {
             return 0;
         }
-        let hash = hash(bytes);
+        let hash = hash::bytes(bytes);
         let index = (hash >> (64 - SHARD_BITS)) as usize;
         let mut shard = self.shards[index].lock().unwrap_or_else(|e| e.into_inner());
         let Shard { table, strings, codes } = &mut *shard;
@@ -253,7 +246,7 @@ impl<'s> Strings<'s> {
 
     /// The number of bytes that may not have been met; `u32::MAX` if they were not.
     pub fn find(&self, bytes: &[u8]) -> StrId {
-        let hash = hash(bytes);
+        let hash = hash::bytes(bytes);
         let index = (hash >> (64 - SHARD_BITS)) as usize;
         let shard = self.shards[index].lock().unwrap_or_else(|e| e.into_inner());
         let found =

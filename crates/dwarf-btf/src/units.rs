@@ -215,6 +215,7 @@ impl<'s> Reader<'s> {
         for header in &headers {
             let mut table = Table::default();
             self.load_table(*header, &mut table)?;
+            table.finish();
             scratch.tables.push(table);
         }
         let mut buffer = Vec::new();
