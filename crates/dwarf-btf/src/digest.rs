@@ -40,7 +40,7 @@ pub(crate) struct Digest {
     /// The structures and unions that have names.
     composites: Vec<u32>,
     /// The types whose hashes follow from others, behind those that they refer to.
-    order: Vec<u32>,
+    order: Vec<Derived>,
     outlines: Vec<u64>,
     identities: Vec<u64>,
     contents: Vec<u64>,
@@ -96,13 +96,17 @@ impl Digest {
             identities[id as usize] = mix(hash(cu.record(id), outlines) ^ DEFINED, STEP) | 1;
         }
         // The same types are known from the start, so the same order will do.
-        for &id in order.iter() {
-            identities[id as usize] = hash(cu.record(id), identities) | 1;
+        for derived in order.iter() {
+            let hash = match derived.target {
+                MANY => hash(cu.record(derived.id), identities),
+                target => joined(derived.own, identities[target as usize]),
+            };
+            identities[derived.id as usize] = hash | 1;
         }
         contents.clear();
         contents.resize(count as usize, 0);
         for &id in composites.iter() {
-            contents[id as usize] = hash(cu.record(id), identities) | 1;
+            contents[id as usize] = met_by(cu.record(id), identities) | 1;
         }
         Ok(())
     }
@@ -177,7 +181,7 @@ impl Digest {
         ids.filter(|id| self.composites.binary_search(id).is_err())
     }
 
-    /// Hash of a named structure with the identities of what its members refer to.
+    /// Hash of the identities of what the members of a named structure refer to.
     #[inline]
     pub fn contents(&self, id: u32) -> u64 {
         self.contents[id as usize]
@@ -187,36 +191,95 @@ impl Digest {
 /// Marks a type that is being hashed; no hash is even.
 const BUSY: u64 = 2;
 
+/// A type whose hash follows from others.
+#[derive(Debug, Clone, Copy)]
+struct Derived {
+    /// Hash of what the type says itself, if it refers to just one other.
+    own: u64,
+    id: u32,
+    /// That other type, or [`MANY`].
+    target: u32,
+}
+
+/// The type is no plain reference to one other.
+const MANY: u32 = u32::MAX;
+
+/// What a record refers to if it says nothing besides but its name and kind.
+#[inline]
+fn only_reference(record: &[u32]) -> Option<u32> {
+    const PLAIN: u32 = 1 << kind::PTR
+        | 1 << kind::TYPEDEF
+        | 1 << kind::VOLATILE
+        | 1 << kind::CONST
+        | 1 << kind::RESTRICT
+        | 1 << kind::TYPE_TAG;
+    (PLAIN >> kind_of(record[1]) & 1 != 0).then(|| record[2])
+}
+
 /// Fills in the outline of a type and of all that it refers to, and notes in which order.
 fn outline(
     cu: &Cu,
     id: u32,
     outlines: &mut [u64],
-    order: &mut Vec<u32>,
+    order: &mut Vec<Derived>,
     depth: u32,
 ) -> Result<(), TooDeep> {
     let record = cu.record(id);
+    if let Some(target) = only_reference(record) {
+        let known = known(cu, (id, target), outlines, order, depth)?;
+        let own = own(record);
+        outlines[id as usize] = joined(own, known) | 1;
+        order.push(Derived { own, id, target });
+        return Ok(());
+    }
     for target in references(record) {
-        match outlines.get(target as usize) {
-            Some(0) if depth == 0 => return Err(TooDeep),
-            Some(0) => {
-                outlines[id as usize] = BUSY;
-                outline(cu, target, outlines, order, depth - 1)?;
-            }
-            Some(&BUSY) => return Err(TooDeep),
-            _ => {}
-        }
+        known(cu, (id, target), outlines, order, depth)?;
     }
     outlines[id as usize] = hash(record, outlines) | 1;
-    order.push(id);
+    order.push(Derived { own: 0, id, target: MANY });
     Ok(())
+}
+
+/// The outline of what the type `id` refers to, filled in if it is not known yet.
+#[inline]
+fn known(
+    cu: &Cu,
+    (id, target): (u32, u32),
+    outlines: &mut [u64],
+    order: &mut Vec<Derived>,
+    depth: u32,
+) -> Result<u64, TooDeep> {
+    match outlines.get(target as usize) {
+        Some(0) if depth == 0 => Err(TooDeep),
+        Some(0) => {
+            outlines[id as usize] = BUSY;
+            outline(cu, target, outlines, order, depth - 1)?;
+            Ok(outlines[target as usize])
+        }
+        Some(&BUSY) => Err(TooDeep),
+        Some(&known) => Ok(known),
+        // What arrays are indexed by.
+        None => Ok(0),
+    }
+}
+
+/// Hash of what a record says itself in its first words.
+#[inline]
+fn own(record: &[u32]) -> u64 {
+    mix((u64::from(record[0]) | u64::from(record[1]) << 32) ^ SEED, STEP)
+}
+
+/// Hash of a record that refers to one type, whose hash is `target`.
+#[inline]
+fn joined(own: u64, target: u64) -> u64 {
+    mix(own ^ target.rotate_left(32) ^ SEED, NAME)
 }
 
 /// Hash of a record, with the hashes of what it refers to. The products do not wait for each other.
 #[inline]
 fn hash(record: &[u32], hashes: &[u64]) -> u64 {
     let pair = |a: u32, b: u32| u64::from(a) | u64::from(b) << 32;
-    let mut state = mix(pair(record[0], record[1]) ^ SEED, STEP);
+    let mut state = own(record);
     let mut step = NAME;
     // What is said beside a reference, and what it leads to.
     let mut add = |word: u64, target: u64| {
@@ -226,7 +289,7 @@ fn hash(record: &[u32], hashes: &[u64]) -> u64 {
     match kind_of(record[1]) {
         kind::STRUCT | kind::UNION => {
             add(u64::from(record[2]), STEP);
-            for member in record[3..].chunks_exact(3) {
+            for member in record[3..].as_chunks::<3>().0 {
                 add(pair(member[0], member[2]), hashes[member[1] as usize]);
             }
         }
@@ -242,6 +305,18 @@ fn hash(record: &[u32], hashes: &[u64]) -> u64 {
             record[2..].iter().for_each(|&word| add(u64::from(word), STEP));
         }
         _ => add(0, hashes[record[2] as usize]),
+    }
+    mix(state ^ SEED, STEP)
+}
+
+/// Hash of what the members of a structure refer to.
+#[inline]
+fn met_by(record: &[u32], hashes: &[u64]) -> u64 {
+    let (members, _) = record[3..].as_chunks::<3>();
+    let (mut state, mut step) = (0u64, NAME);
+    for member in members {
+        step = step.wrapping_add(NEXT);
+        state = state.wrapping_add(mix(step, hashes[member[1] as usize] ^ SEED));
     }
     mix(state ^ SEED, STEP)
 }
