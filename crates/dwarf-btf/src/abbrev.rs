@@ -13,6 +13,7 @@ use gimli::constants as dw;
 use crate::cursor::{Cursor, Fault, Read};
 use crate::declarations::{self, Compiled, Declarations};
 use crate::form::{Form, Sizes, classify, skip_form};
+use crate::usual::Usual;
 
 /// What an attribute of an entry is kept as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,71 +99,6 @@ pub(crate) struct Abbrev {
     pub usual: Option<Usual>,
 }
 
-/// Where name, type and location stand behind an entry's code, if the entry is read for nothing else and
-/// all its attributes are of fixed size: how nine of ten entries of C types look.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Usual {
-    /// Offset into `.debug_str`, of four bytes.
-    name: u16,
-    /// Reference of four bytes to an entry of the unit.
-    ty: u16,
-    /// A member's offset in its structure in bytes, and the size of that number.
-    location: u16,
-    location_size: u8,
-    /// Size of all attributes.
-    len: u16,
-}
-
-/// What an entry of the usual form says.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct UsualValues {
-    /// Offset into `.debug_str`.
-    pub name: Option<u32>,
-    /// Offset into the unit.
-    pub ty: Option<u32>,
-    pub location: u32,
-}
-
-impl Usual {
-    /// Where the attributes of an abbreviation stand, if they are so.
-    fn of(specs: &[Spec], wanted: u32, len: u16) -> Option<Self> {
-        let mut usual = Usual { name: NONE, ty: NONE, location: NONE, location_size: 0, len };
-        let mut at = 0u16;
-        for spec in specs {
-            match (spec.slot, spec.kind, spec.size) {
-                (Some(Slot::Name), Form::Strp, 4) => usual.name = at,
-                (Some(Slot::Type), Form::UnitRef, 4) => usual.ty = at,
-                (Some(Slot::MemberLocation), Form::Uint, size @ (1 | 2 | 4)) => {
-                    (usual.location, usual.location_size) = (at, size);
-                }
-                (Some(slot), ..) if wanted & (1 << slot as u32) != 0 => return None,
-                _ => {}
-            }
-            at += u16::try_from(spec.len?).ok()?;
-        }
-        Some(usual)
-    }
-
-    #[inline(always)]
-    pub fn read(self, cursor: &mut Cursor<'_>) -> Read<UsualValues> {
-        let (big, start) = (cursor.big, cursor.pos);
-        let bytes = cursor.bytes(usize::from(self.len))?;
-        let word = |at: u16| {
-            if at == NONE {
-                return Ok(None);
-            }
-            let bytes = bytes.get(usize::from(at)..).and_then(|rest| rest.first_chunk::<4>());
-            let bytes = *bytes.ok_or(Fault { offset: start, cause: "an entry is cut off" })?;
-            Ok(Some(if big { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }))
-        };
-        let location = match self.location {
-            NONE => 0,
-            at => Cursor::new(bytes, usize::from(at), big).uint(self.location_size)? as u32,
-        };
-        Ok(UsualValues { name: word(self.name)?, ty: word(self.ty)?, location })
-    }
-}
-
 const NONE: u16 = u16::MAX;
 
 /// The abbreviations of a unit.
@@ -180,12 +116,12 @@ pub(crate) struct Table {
 
 /// An attribute of an abbreviation.
 #[derive(Clone, Copy)]
-struct Spec {
-    slot: Option<Slot>,
-    kind: Form,
-    size: u8,
+pub(crate) struct Spec {
+    pub slot: Option<Slot>,
+    pub kind: Form,
+    pub size: u8,
     /// Its length in bytes where it is fixed.
-    len: Option<usize>,
+    pub len: Option<usize>,
     implicit: i64,
 }
 
@@ -302,7 +238,7 @@ impl Table {
         }
         abbrev.fixed = fixed.and_then(|at| u16::try_from(at).ok()).unwrap_or(NONE);
         if wanted != 0 && abbrev.fixed != NONE {
-            abbrev.usual = Usual::of(specs, wanted, abbrev.fixed);
+            abbrev.usual = Usual::of(tag, specs, wanted);
         }
         abbrev.role = abbrev.role(specs);
         if abbrev.fixed == NONE {

@@ -74,6 +74,7 @@ mod tests;
 mod twins;
 mod unit;
 mod units;
+mod usual;
 mod walk;
 
 pub use base::Base;

@@ -35,6 +35,12 @@ pub(crate) type Code = u32;
 /// Marks a code that is the number of a string.
 pub(crate) const NUMBERED: Code = 1 << 31;
 
+/// The code of the name at that offset of `.debug_str`. The end of the section is checked when the name is looked up.
+#[inline(always)]
+pub(crate) fn offset_code(offset: u32) -> Code {
+    offset.min(NUMBERED - 2) + 1
+}
+
 const SHARD_BITS: u32 = 5;
 const SHARDS: usize = 1 << SHARD_BITS;
 
@@ -373,8 +379,7 @@ impl Names {
         match values.get(slot) {
             None => Ok(0),
             Some((Form::Strp, offset)) if strings.by_code.load(Ordering::Relaxed) => {
-                // The end of the section is checked when the name is looked up.
-                Ok(offset.min(u64::from(NUMBERED) - 2) as u32 + 1)
+                Ok(offset_code(u32::try_from(offset).unwrap_or(u32::MAX)))
             }
             Some(_) => match self.name(strings, unit, values, slot)? {
                 0 => Ok(0),

@@ -21,7 +21,7 @@ use crate::abbrev::{Abbrev, Role, SLOTS, Slot};
 use crate::cu::kind;
 use crate::cursor::{Cursor, Fault, Read};
 use crate::form::Form;
-use crate::strings::{Code, NUMBERED, Names, Strings};
+use crate::strings::{Code, Names, Strings};
 use crate::unit::{Unit, Values};
 
 pub(crate) use dies::{Dies, FuncDie, OldBitfield, TagDie, VarDie};
@@ -137,7 +137,7 @@ impl<'a, 's, 'n> Walk<'a, 's, 'n> {
     #[inline]
     fn reference(&mut self, abbrev: &Abbrev, cursor: &mut Cursor<'s>) -> Read<u32> {
         match abbrev.usual {
-            Some(usual) => Ok(self.unit_offset(usual.read(cursor)?.ty)),
+            Some(usual) => Ok(usual.read(cursor, self.start())?.ty),
             None => {
                 self.read(abbrev, cursor)?;
                 Ok(self.values.reference(Slot::Type))
@@ -153,17 +153,18 @@ impl<'a, 's, 'n> Walk<'a, 's, 'n> {
         cursor: &mut Cursor<'s>,
     ) -> Read<(Code, u32, u32)> {
         if let Some(usual) = abbrev.usual.filter(|_| self.by_code) {
-            let values = usual.read(cursor)?;
-            return Ok((offset_code(values.name), self.unit_offset(values.ty), 0));
+            let values = usual.read(cursor, self.start())?;
+            return Ok((values.name, values.ty, 0));
         }
         self.read(abbrev, cursor)?;
         let ty = self.values.reference(Slot::Type);
         Ok((self.code(Slot::Name)?, ty, self.values.reference(Slot::Specification)))
     }
 
+    /// Where the unit begins.
     #[inline(always)]
-    fn unit_offset(&self, offset: Option<u32>) -> u32 {
-        offset.map_or(0, |offset| (self.unit.header.start as u32).wrapping_add(offset))
+    fn start(&self) -> u32 {
+        self.unit.header.start as u32
     }
 
     #[inline]
@@ -458,13 +459,6 @@ impl<'a, 's, 'n> Walk<'a, 's, 'n> {
             _ => Some(address),
         }
     }
-}
-
-/// The code of the name at that offset; 0 where there is none. The end of the section is checked when
-/// the name is looked up.
-#[inline(always)]
-fn offset_code(offset: Option<u32>) -> Code {
-    offset.map_or(0, |offset| offset.min(NUMBERED - 2) + 1)
 }
 
 const _: () = assert!(SLOTS <= 32);

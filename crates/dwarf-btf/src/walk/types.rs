@@ -5,12 +5,13 @@
 
 use gimli::constants as dw;
 
+use super::Walk;
 use super::dies::{OPEN, OldBitfield, Target};
-use super::{Walk, offset_code};
-use crate::abbrev::{Abbrev, Slot, Usual};
+use crate::abbrev::{Abbrev, Slot};
 use crate::cu::{INDEX, info, kind};
 use crate::cursor::{Cursor, Fault, Read};
 use crate::strings::Code;
+use crate::usual::Usual;
 
 /// More dimensions of an array are not looked at.
 const MAX_DIMENSIONS: usize = 64;
@@ -173,8 +174,7 @@ impl<'s> Walk<'_, 's, '_> {
                     self.pass(abbrev, cursor)?;
                     continue;
                 }
-                self.read(abbrev, cursor)?;
-                extents[dimensions] = self.extent();
+                extents[dimensions] = self.extent(abbrev, cursor)?;
                 dimensions += 1;
                 if abbrev.children {
                     self.pass_children(cursor)?;
@@ -211,12 +211,16 @@ impl<'s> Walk<'_, 's, '_> {
     }
 
     /// Elements of one dimension; 0 where the bound is no constant.
-    fn extent(&self) -> u32 {
+    fn extent(&mut self, abbrev: &Abbrev, cursor: &mut Cursor<'s>) -> Read<u32> {
+        if let Some(usual) = abbrev.usual.filter(|_| abbrev.has(Slot::UpperBound)) {
+            return Ok(usual.read(cursor, self.start())?.number.wrapping_add(1));
+        }
+        self.read(abbrev, cursor)?;
         if self.values.has(Slot::UpperBound) {
             let bound = self.values.constant(Slot::UpperBound);
-            return bound.map_or(0, |bound| bound.wrapping_add(1) as u32);
+            return Ok(bound.map_or(0, |bound| bound.wrapping_add(1) as u32));
         }
-        self.values.constant(Slot::Count).unwrap_or(0) as u32
+        Ok(self.values.constant(Slot::Count).unwrap_or(0) as u32)
     }
 
     pub(super) fn enumeration(
@@ -242,9 +246,7 @@ impl<'s> Walk<'_, 's, '_> {
                     self.pass(abbrev, cursor)?;
                     continue;
                 }
-                self.read(abbrev, cursor)?;
-                let name = self.code(Slot::Name)?;
-                let value = self.values.number(Slot::ConstValue);
+                let (name, value) = self.enumerator(abbrev, cursor)?;
                 self.dies.members.extend_from_slice(&[name, value as u32, (value >> 32) as u32]);
                 if abbrev.children {
                     self.pass_children(cursor)?;
@@ -267,6 +269,17 @@ impl<'s> Walk<'_, 's, '_> {
         self.dies.words.extend(values.iter().flat_map(|value| [value[0], value[1]]));
         self.dies.members.truncate(base);
         Ok(())
+    }
+
+    /// Name and value of an enumerator.
+    #[inline]
+    fn enumerator(&mut self, abbrev: &Abbrev, cursor: &mut Cursor<'s>) -> Read<(Code, u64)> {
+        if let Some(usual) = abbrev.usual.filter(|_| self.by_code) {
+            let values = usual.read(cursor, self.start())?;
+            return Ok((values.name, u64::from(values.number)));
+        }
+        self.read(abbrev, cursor)?;
+        Ok((self.code(Slot::Name)?, self.values.number(Slot::ConstValue)))
     }
 
     pub(super) fn subroutine(
@@ -329,11 +342,7 @@ impl<'s> Walk<'_, 's, '_> {
         abbrev: &Abbrev,
         cursor: &mut Cursor<'s>,
     ) -> Read<()> {
-        self.read(abbrev, cursor)?;
-        let name = self.code(Slot::Name)?;
-        let size = self.values.number(Slot::ByteSize) as u32;
-        let declaration = self.values.number(Slot::Declaration) != 0;
-        let specification = self.values.reference(Slot::Specification);
+        let Head { name, size, declaration, specification } = self.head(abbrev, cursor)?;
         let union = gimli::DwTag(abbrev.tag) == dw::DW_TAG_union_type;
         let index = self.push(offset);
         let base = self.dies.members.len();
@@ -366,6 +375,23 @@ impl<'s> Walk<'_, 's, '_> {
         }
         self.move_members(base);
         Ok(())
+    }
+
+    /// The attributes of a structure.
+    #[inline]
+    fn head(&mut self, abbrev: &Abbrev, cursor: &mut Cursor<'s>) -> Read<Head> {
+        if let Some(usual) = abbrev.usual.filter(|_| self.by_code) {
+            let values = usual.read(cursor, self.start())?;
+            let (name, size) = (values.name, values.number);
+            return Ok(Head { name, size, declaration: false, specification: 0 });
+        }
+        self.read(abbrev, cursor)?;
+        Ok(Head {
+            name: self.code(Slot::Name)?,
+            size: self.values.number(Slot::ByteSize) as u32,
+            declaration: self.values.number(Slot::Declaration) != 0,
+            specification: self.values.reference(Slot::Specification),
+        })
     }
 
     /// Puts a structure's members, collected since `base`, in the order of their offsets in bytes.
@@ -449,13 +475,12 @@ impl<'s> Walk<'_, 's, '_> {
         offset: u32,
         cursor: &mut Cursor<'s>,
     ) -> Read<()> {
-        let values = usual.read(cursor)?;
-        let (name, ty) = (offset_code(values.name), self.unit_offset(values.ty));
-        let bits = values.location.wrapping_mul(8);
+        let values = usual.read(cursor, self.start())?;
+        let bits = values.number.wrapping_mul(8);
         if union && bits != 0 {
             return Err(off_union(offset));
         }
-        self.dies.members.extend_from_slice(&[name, ty, bits]);
+        self.dies.members.extend_from_slice(&[values.name, values.ty, bits]);
         Ok(())
     }
 
@@ -475,6 +500,15 @@ impl<'s> Walk<'_, 's, '_> {
         }
         Ok(u32::MAX)
     }
+}
+
+/// What the attributes of a structure say.
+struct Head {
+    name: Code,
+    /// In bytes.
+    size: u32,
+    declaration: bool,
+    specification: u32,
 }
 
 /// BTF counts what a type has in 16 bits; pahole lets the count wrap, which leaves a blob that nobody reads.
