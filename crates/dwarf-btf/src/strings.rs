@@ -18,7 +18,7 @@ use rayon::prelude::*;
 
 use crate::cursor::{Cursor, Fault, Read};
 use crate::form::Form;
-use crate::hash;
+use crate::hash::{self, FixedState};
 use crate::unit::{Unit, Values};
 
 mod saved;

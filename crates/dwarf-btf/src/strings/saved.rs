@@ -68,7 +68,7 @@ impl<'s> Strings<'s> {
         let mut shard = Shard { strings: own.to_vec(), codes: codes.to_vec(), ..Shard::default() };
         shard.table.reserve(own.len(), |&(half, _)| spread(half));
         for ((at, bytes), &code) in (0..).zip(own).zip(codes) {
-            let hash = hash(bytes);
+            let hash = hash::bytes(bytes);
             let right = code & NUMBERED == 0 || code == number(at, index) | NUMBERED;
             if (hash >> (64 - SHARD_BITS)) as usize != index || bytes.is_empty() || !right {
                 return None;
