@@ -3,6 +3,13 @@
 //! They come from such a list ([`Functions::parse`]) or, without it, from the symbols that it would be
 //! made of ([`Functions::from_rows`]), which spares a run of `nm` (0.1 s for a small kernel).
 
+use rayon::prelude::*;
+
+use crate::runs::{self, Runs};
+
+/// Above this many rows that are read beyond their ends, all are read as text.
+const MOST_RUNS: usize = 50;
+
 /// A function: where it begins and how long it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Function {
@@ -58,11 +65,20 @@ impl Functions {
     ///
     /// `nm` sorts by name, byte by byte (Kbuild sets `LC_COLLATE=C`), and so does this where it matters.
     pub fn from_rows(rows: &[Row<'_>]) -> Self {
-        if rows.iter().any(Row::runs_on) {
+        let all = || (0..rows.len()).into_par_iter().with_min_len(1 << 12);
+        let starts: Vec<usize> = all().filter(|&row| rows[row].runs_on()).collect();
+        if starts.len() > MOST_RUNS {
             return Functions::parse(&list(rows, false));
         }
-        let mut listed: Vec<(Function, &[u8])> = rows.iter().filter_map(Row::function).collect();
-        listed.sort_by_key(|&(function, name)| (function.addr, name));
+        let runs = Runs::read(rows, starts);
+        let single = |row: usize| match runs.rows.contains(&row) {
+            true => None,
+            false => rows[row].function().map(|function| (function, row)),
+        };
+        let mut listed: Vec<(Function, usize)> = all().filter_map(single).collect();
+        listed.extend(runs.read);
+        let order = |&(function, row): &(Function, usize)| (function.addr, runs::key(rows, row));
+        listed.par_sort_by(|one, other| order(one).cmp(&order(other)));
         Functions(listed.into_iter().map(|(function, _)| function).collect())
     }
 
@@ -104,7 +120,7 @@ impl Functions {
     }
 }
 
-impl<'a> Row<'a> {
+impl Row<'_> {
     /// Whether what is read of the row does not end where the row does.
     fn runs_on(&self) -> bool {
         let letters = if self.size == 0 { 2 } else { 1 };
@@ -113,15 +129,15 @@ impl<'a> Row<'a> {
             || self.name.iter().any(|&byte| is_space(byte))
     }
 
-    /// The function that is read of a row that does not run on, with the row's name.
-    fn function(&self) -> Option<(Function, &'a [u8])> {
+    /// The function that is read of a row that does not run on.
+    fn function(&self) -> Option<Function> {
         let (size, kind) = match self.size {
             // The type is read as the size, and the name's first letter as the type.
             0 => (hex(&[self.kind]), *self.name.first()?),
             size => (size, self.kind),
         };
         let function = Function { addr: self.addr?, size };
-        is_function(kind).then_some((function, self.name))
+        is_function(kind).then_some(function)
     }
 }
 
@@ -131,17 +147,22 @@ fn list(rows: &[Row<'_>], zeros: bool) -> Vec<u8> {
     rows.sort_by_key(|row| row.name);
     let mut text = Vec::new();
     for row in rows {
-        if let Some(addr) = row.addr {
-            text.extend_from_slice(format!("{addr:08x} ").as_bytes());
-            if row.size > 0 || zeros {
-                text.extend_from_slice(format!("{:08x} ", row.size).as_bytes());
-            }
-        }
-        text.extend_from_slice(&[row.kind, b' ']);
-        text.extend_from_slice(row.name);
-        text.push(b'\n');
+        write_line(&mut text, row, zeros);
     }
     text
+}
+
+/// A line of the list.
+pub(crate) fn write_line(text: &mut Vec<u8>, row: &Row<'_>, zeros: bool) {
+    if let Some(addr) = row.addr {
+        text.extend_from_slice(format!("{addr:08x} ").as_bytes());
+        if row.size > 0 || zeros {
+            text.extend_from_slice(format!("{:08x} ", row.size).as_bytes());
+        }
+    }
+    text.extend_from_slice(&[row.kind, b' ']);
+    text.extend_from_slice(row.name);
+    text.push(b'\n');
 }
 
 /// Whether the letter of a type is one of a function.
@@ -150,11 +171,11 @@ fn is_function(kind: u8) -> bool {
 }
 
 /// A list read as C's `scanf("%16s %16s %c %*s\n")` reads it.
-struct Words<'a>(&'a [u8]);
+pub(crate) struct Words<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Words<'a> {
     /// The next entry, `Some(None)` for one that is no function; `None` at the end.
-    fn entry(&mut self) -> Option<Option<Function>> {
+    pub(crate) fn entry(&mut self) -> Option<Option<Function>> {
         let addr = self.word(16)?;
         let size = self.word(16)?;
         self.skip_space();
@@ -173,7 +194,7 @@ impl<'a> Words<'a> {
         (len > 0).then_some(word)
     }
 
-    fn skip_space(&mut self) {
+    pub(crate) fn skip_space(&mut self) {
         let len = self.0.iter().take_while(|&&byte| is_space(byte)).count();
         self.0 = &self.0[len..];
     }
@@ -261,6 +282,29 @@ mod tests {
         let undefined = row(None, 0, b'w', "a_weak");
         assert_eq!(read(&[rows[0], undefined]), []);
         assert_eq!(read(&[rows[1], undefined]), [(0x20, 8)]);
+    }
+
+    #[test]
+    fn rows_that_run_on_are_read_as_their_list_would_be() {
+        let kinds = [b't', b'T', b'D', b'W', b'a'];
+        let names =
+            ["", "t", "i", "T t", "ab", "t_x", "W", "zz t", "fun", "a\tb", "f", "wide_name"];
+        let mut random = 1u64;
+        let mut below = |limit: usize| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (random >> 33) as usize % limit
+        };
+        for count in (0..40).cycle().take(4000) {
+            let rows: Vec<Row<'_>> = (0..count)
+                .map(|_| Row {
+                    addr: (below(4) > 0).then_some(below(6) as u64 * 8),
+                    size: below(3) as u64 * 8,
+                    kind: kinds[below(kinds.len())],
+                    name: names[below(names.len())].as_bytes(),
+                })
+                .collect();
+            assert_eq!(Functions::from_rows(&rows), Functions::parse(&list(&rows, false)));
+        }
     }
 
     #[test]

@@ -45,6 +45,7 @@ mod layout;
 mod mcount;
 mod orc;
 mod orc_types;
+mod runs;
 mod symbols;
 
 use std::ops::Range;

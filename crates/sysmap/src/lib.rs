@@ -33,4 +33,6 @@ mod testing;
 
 pub use filter::{Filter, FilterError};
 pub use map::{Entry, MapError, parse_map, write_map};
-pub use nm::{Flavor, SizedEntry, nm, nm_as, nm_sizes, system_map, system_map_as, write_sizes};
+pub use nm::{
+    Flavor, SizedEntry, nm, nm_as, nm_sizes, system_map, system_map_as, unsorted_sizes, write_sizes,
+};

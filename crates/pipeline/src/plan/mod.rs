@@ -153,21 +153,28 @@ impl Plan {
         }
     }
 
-    /// How many of the steps behind the step `at` can be done beside it. Only types take so long that it is worth it:
-    /// the symbols, which need nothing of them, are read and made into tables meanwhile.
+    /// How many of the steps behind the step `at` can be done beside it, one after the other.
+    ///
+    /// While types are made, the symbols, which need nothing of them, are read and made into tables. And while ids are
+    /// filled into the linked kernel, its symbols are listed and its tables sorted: each step reads and changes a
+    /// part of it that no other one does.
     pub fn beside(&self, at: usize) -> usize {
         let native = |step: &&Step| step.engine == Engine::Native;
-        let Some(types) = self.steps.get(at).filter(native) else { return 0 };
-        if !matches!(types.action, Action::Btf { encoder: Engine::Native, .. }) {
-            return 0;
-        }
+        let Some(first) = self.steps.get(at).filter(native) else { return 0 };
+        let goes: fn(&Step, &Step) -> bool = match first.action {
+            Action::Btf { encoder: Engine::Native, .. } => |types, step| {
+                let kind = matches!(step.action, Action::Nm { .. } | Action::Ksyms { .. });
+                kind && !step.inputs().contains(&types.output())
+            },
+            Action::Btfids { .. } => {
+                |_, step| matches!(step.action, Action::Nm { .. } | Action::Sorttable { .. })
+            }
+            _ => return 0,
+        };
         let settle = self.settle.as_ref().map_or(self.steps.len(), |settle| settle.before);
         let until = if settle > at { settle } else { self.steps.len() };
-        let symbols = |step: &&Step| {
-            let kind = matches!(step.action, Action::Nm { .. } | Action::Ksyms { .. });
-            kind && native(step) && !step.inputs().contains(&types.output())
-        };
-        self.steps[at + 1..until].iter().take_while(symbols).count()
+        let others = self.steps[at + 1..until].iter();
+        others.take_while(|step| native(step) && goes(first, step)).count()
     }
 
     /// How many links the plan contains, the final one included.

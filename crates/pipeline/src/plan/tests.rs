@@ -376,9 +376,26 @@ fn symbols_are_read_beside_types_where_this_process_makes_both() {
         behind.map(|step| step.line().trim().to_string()).collect()
     };
     let lean = plan(&names, Schedule::Lean, Engine::Native, 0);
-    assert_eq!(beside(&lean), ["NM      .tmp_vmlinux1.syms", "KSYMS   .tmp_vmlinux1.kallsyms.o"]);
-    assert_eq!(beside(&warm(&names, 0)).len(), 2);
+    let symbols = ["NM      .tmp_vmlinux1.syms", "KSYMS   .tmp_vmlinux1.kallsyms.o"];
+    assert_eq!(beside(&lean), [&symbols[..], &["NM      System.map"]].concat());
+    assert_eq!(beside(&warm(&names, 0)).len(), 3);
     assert!(beside(&plan(&names, Schedule::Merged, Engine::Kernel, 0)).is_empty());
+}
+
+#[test]
+fn the_linked_kernel_is_finished_by_steps_beside_each_other_where_all_are_native() {
+    let needs = needs(&["KALLSYMS", "DEBUG_INFO_BTF", "BUILDTIME_TABLE_SORT"]);
+    let beside = |engines: &Engines| {
+        let plan = Plan::new(&needs, Schedule::Merged, engines, Start::Cold, 0);
+        let verbs: Vec<_> = plan.steps[plan.finish..].iter().map(Step::verb).collect();
+        assert_eq!(verbs, ["BTFIDS", "NM", "SORTTAB", "CMP"]);
+        (plan.finish..plan.steps.len()).map(|at| plan.beside(at)).collect::<Vec<_>>()
+    };
+    let native = Engines::all(Engine::Native);
+    assert_eq!(beside(&native), [2, 0, 0, 0]);
+    assert_eq!(beside(&native.with(Part::Btfids, Engine::Kernel)), [0, 0, 0, 0]);
+    assert_eq!(beside(&native.with(Part::Sysmap, Engine::Kernel)), [0, 0, 0, 0]);
+    assert_eq!(beside(&native.with(Part::Sorttable, Engine::Kernel)), [1, 0, 0, 0]);
 }
 
 #[test]

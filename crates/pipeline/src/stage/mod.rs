@@ -226,6 +226,7 @@ impl<'a> Stage<'a> {
         for step in std::iter::once(step).chain(others) {
             say::line(step.line()).map_err(|error| error.in_step(named(step)))?;
         }
+        faults::in_step(&named(step));
         let stage = &*self;
         let done = |step: &Step| {
             let (verb, output, engine) = (step.verb(), step.output(), step.engine_name());

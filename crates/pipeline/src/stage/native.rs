@@ -2,6 +2,7 @@
 
 use image::{Elf, Header, Patch};
 use memmap2::Mmap;
+use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::files;
@@ -137,11 +138,17 @@ impl Stage<'_> {
         if !self.tree.features.sorttable_functions {
             return Ok(None);
         }
-        let listed = sysmap::nm_sizes(elf, self.nm_flavor())?;
-        let rows: Vec<_> = listed.into_iter().map(row).collect();
-        Ok(Some(match self.nm_flavor() {
-            sysmap::Flavor::Gnu => sorttable::Functions::from_rows(&rows),
-            sysmap::Flavor::Llvm => sorttable::Functions::from_rows_of_llvm(&rows),
+        let rows = |listed: Vec<_>| -> Vec<_> { listed.into_par_iter().map(row).collect() };
+        let flavor = self.nm_flavor();
+        Ok(Some(match flavor {
+            sysmap::Flavor::Gnu => {
+                let listed = sysmap::unsorted_sizes(elf, flavor)?;
+                sorttable::Functions::from_rows(&rows(listed))
+            }
+            sysmap::Flavor::Llvm => {
+                let listed = sysmap::nm_sizes(elf, flavor)?;
+                sorttable::Functions::from_rows_of_llvm(&rows(listed))
+            }
         }))
     }
 

@@ -80,7 +80,7 @@ pub fn system_map_as<'d>(
 /// # Errors
 /// A symbol table that lies outside the file.
 pub fn nm_sizes<'d>(elf: &Elf<'d>, flavor: Flavor) -> Result<Vec<SizedEntry<'d>>, Error> {
-    let listed = listed(elf, flavor, |_| true)?;
+    let listed = unsorted_sizes(elf, flavor)?;
     let tie = |a: &SizedEntry<'_>, b: &SizedEntry<'_>| match flavor {
         Flavor::Gnu => a.entry.name.cmp(b.entry.name),
         Flavor::Llvm => {
@@ -91,6 +91,14 @@ pub fn nm_sizes<'d>(elf: &Elf<'d>, flavor: Flavor) -> Result<Vec<SizedEntry<'d>>
     let mut keys: Vec<_> = names.zip(0u32..).collect();
     sort_keys(&mut keys, &listed, tie);
     Ok(keys.iter().map(|&(_, index)| listed[index as usize]).collect())
+}
+
+/// The same in the order of the symbol table.
+///
+/// # Errors
+/// A symbol table that lies outside the file.
+pub fn unsorted_sizes<'d>(elf: &Elf<'d>, flavor: Flavor) -> Result<Vec<SizedEntry<'d>>, Error> {
+    listed(elf, flavor, |_| true)
 }
 
 /// The first eight bytes of a name as a number that sorts as they do; no name has a NUL.
