@@ -15,7 +15,7 @@ use rayon::prelude::*;
 
 use crate::layout::{Layout, NO_STATEMENT};
 use crate::object::Object;
-use crate::targets::Target;
+use crate::targets::{Globals, SYMBOLS, Target};
 
 /// The symbol of the output that a kept relocation names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,37 +47,48 @@ impl Renumbering {
     }
 }
 
-/// What the symbols of the output are called.
-struct Symbols<'s> {
-    globals: HashMap<&'s [u8], u32>,
-    /// By name and value; `None` if several have both.
-    locals: HashMap<(&'s [u8], u64), Option<u32>>,
-}
+/// The local symbols of the image that have a name of their own, by name and value; each as its index among all symbols,
+/// the null symbol left out. `None` if several have both.
+#[derive(Debug)]
+pub(crate) struct Locals<'s>(HashMap<(&'s [u8], u64), Option<u32>>);
 
-impl<'s> Symbols<'s> {
+impl<'s> Locals<'s> {
     /// From the symbols of the image.
-    fn new(image_symbols: &[Symbol<'s>], renumbering: &Renumbering) -> Self {
-        let mut symbols = Symbols { globals: HashMap::new(), locals: HashMap::new() };
-        for (index, symbol) in image_symbols.iter().enumerate() {
-            // The null symbol is not among them.
-            let index = renumbering.index(index as u32 + 1);
-            if symbol.bind != STB_LOCAL.0 {
-                symbols.globals.insert(symbol.name, index);
-            } else if symbol.kind != STT_SECTION.0 && symbol.kind != STT_FILE.0 {
-                let known = symbols.locals.entry((symbol.name, symbol.value));
+    pub(crate) fn new(image_symbols: &[Symbol<'s>]) -> Self {
+        let mut locals = HashMap::new();
+        for (symbol, index) in image_symbols.iter().zip(0..) {
+            let named = symbol.kind != STT_SECTION.0 && symbol.kind != STT_FILE.0;
+            if symbol.bind == STB_LOCAL.0 && named {
+                let known = locals.entry((symbol.name, symbol.value));
                 known.and_modify(|index| *index = None).or_insert(Some(index));
             }
         }
-        symbols
+        Locals(locals)
     }
+}
 
+/// What the symbols of the output are called.
+#[derive(Clone, Copy)]
+pub(crate) struct Known<'k> {
+    pub(crate) globals: &'k Globals<'k>,
+    pub(crate) locals: &'k Locals<'k>,
+    /// Their indexes in the output.
+    pub(crate) new: &'k Renumbering,
+}
+
+impl Known<'_> {
     fn find(&self, symbol: &Symbol<'_>, target: Target) -> Named {
-        let global = if symbol.bind == STB_LOCAL.0 { None } else { self.globals.get(symbol.name) };
+        let global = match symbol.bind == STB_LOCAL.0 {
+            true => None,
+            false => self.globals.find(symbol.name),
+        };
         let local = || match target {
-            Target::Value(value) => self.locals.get(&(symbol.name, value)).copied().flatten(),
+            Target::Value(value) => self.locals.0.get(&(symbol.name, value)).copied().flatten(),
             Target::Merged { .. } | Target::Discarded | Target::Unknown => None,
         };
-        global.copied().or_else(local).map_or(Named::Unknown, Named::Symbol)
+        // In the table the null symbol comes first.
+        let found = global.or_else(local).map(|index| self.new.index(index + 1));
+        found.map_or(Named::Unknown, Named::Symbol)
     }
 }
 
@@ -89,28 +100,28 @@ pub(crate) fn names(
     objects: &[Arc<Object<'_>>],
     layout: &Layout<'_>,
     targets: &[Vec<Target>],
-    image_symbols: &[Symbol<'_>],
-    renumbering: &Renumbering,
+    known: Known<'_>,
     sections: &HashMap<u32, (u32, u64)>,
 ) -> Vec<Vec<Named>> {
-    let symbols = Symbols::new(image_symbols, renumbering);
     let of_input = |(input, targets): (usize, &Vec<Target>)| {
         if targets.is_empty() {
             return Vec::new();
         }
         let statements = &layout.statements[input];
-        let named = objects[input].symbols.iter().zip(&targets[1..]).map(|(symbol, &target)| {
+        let of_symbol = |(symbol, &target): (&Symbol<'_>, &Target)| {
             let Defined::Section(section) = symbol.place else {
-                return symbols.find(symbol, target);
+                return known.find(symbol, target);
             };
             if symbol.kind != STT_SECTION.0 {
-                return symbols.find(symbol, target);
+                return known.find(symbol, target);
             }
             let statement = statements.get(section as usize).copied().unwrap_or(NO_STATEMENT);
             let section = sections.get(&statement);
             section.map_or(Named::Unknown, |&(symbol, addr)| Named::Section { symbol, addr })
-        });
-        std::iter::once(Named::Symbol(0)).chain(named).collect()
+        };
+        let symbols = objects[input].symbols.par_iter().with_min_len(SYMBOLS);
+        let named = symbols.zip(&targets[1..]).map(of_symbol);
+        rayon::iter::once(Named::Symbol(0)).chain(named).collect()
     };
     targets.par_iter().enumerate().map(of_input).collect()
 }

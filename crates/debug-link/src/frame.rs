@@ -138,6 +138,11 @@ impl Frame {
         })
     }
 
+    /// Whether an image looks as if it kept relocations.
+    pub(crate) fn may_keep(image: &Elf<'_>) -> bool {
+        image.sections().iter().any(is_kept)
+    }
+
     /// Symbol and address of each output section, by its statement in the map.
     pub(crate) fn section_symbols(
         &self,

@@ -91,7 +91,7 @@ impl<'m> LinkMap<'m> {
         let mut part = Part::Preamble;
         // A name that was too long for its column; the rest follows on the next line.
         let mut pending: Option<&'m [u8]> = None;
-        for (index, line) in text.split(|&b| b == b'\n').enumerate() {
+        for (index, line) in lines(text).enumerate() {
             let bad = |cause| Error::Map { line: index + 1, cause };
             if let Some(section) = pending.take() {
                 let listed = listed(section, line).ok_or(bad("an input section without place"))?;
@@ -153,6 +153,17 @@ impl<'m> LinkMap<'m> {
             }
         }
     }
+}
+
+/// The lines of a text, without line feeds; the last is empty where the text ends in one.
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let end = memchr::memchr(b'\n', text);
+        rest = end.map(|end| &text[end + 1..]);
+        Some(&text[..end.unwrap_or(text.len())])
+    })
 }
 
 /// Lines of the map's main part that are not output sections.

@@ -20,9 +20,9 @@ pub(crate) enum Merged<'a> {
     /// Debug strings.
     Strings(Arc<Strings<'a>>),
     /// Entries of the image as GNU ld merges them, with the address of each section.
-    Entries(Entries<'a>, Vec<u64>),
+    Entries(Arc<Entries<'a>>, Vec<u64>),
     /// Entries of the image as ld.lld merges them, with their address.
-    Sharded(Sharded<'a>, u64),
+    Sharded(Arc<Sharded<'a>>, u64),
 }
 
 impl Merged<'_> {
@@ -65,8 +65,8 @@ pub(crate) fn merge_all<'a>(
         .par_iter()
         .map(|group| match (group.debug, group.extent) {
             (Some(_), _) => merge_debug(group, prepared, objects, linker),
-            (None, None) => merge_image(group, objects, image),
-            (None, Some(extent)) => merge_sharded(group, extent, objects, image),
+            (None, None) => merge_image(group, prepared, objects, image),
+            (None, Some(extent)) => merge_sharded(group, extent, prepared, objects, image),
         })
         .collect::<Result<_, _>>()?;
     for (group, merged) in layout.groups.iter().zip(&merged) {
@@ -104,14 +104,38 @@ fn differs(member: &Member, objects: &[Arc<Object<'_>>]) -> Error {
     Error::disagree(format!("{}: the linker merged {section} otherwise", object.name))
 }
 
+/// The entries of a group, merged as GNU ld does it.
+pub(crate) fn entries<'a>(
+    group: &Group,
+    objects: &[Arc<Object<'a>>],
+) -> Result<Entries<'a>, Error> {
+    let contents = contents(group, objects)?;
+    Ok(Entries::merge(contents, entry_size(group)?, group.strings, group.align))
+}
+
+/// The same as ld.lld does it; `None` if a section does not end where an entry does.
+pub(crate) fn sharded<'a>(
+    group: &Group,
+    objects: &[Arc<Object<'a>>],
+) -> Result<Option<Sharded<'a>>, Error> {
+    let contents = contents(group, objects)?;
+    Ok(Sharded::merge(contents, entry_size(group)?, group.strings, group.align))
+}
+
+fn entry_size(group: &Group) -> Result<usize, Error> {
+    usize::try_from(group.entsize).map_err(|_| Error::unsupported("merged entries of 4 GiB"))
+}
+
 fn merge_image<'a>(
     group: &Group,
+    prepared: &Prepared<'a>,
     objects: &[Arc<Object<'a>>],
     image: &Elf<'_>,
 ) -> Result<Merged<'a>, Error> {
-    let entsize = usize::try_from(group.entsize)
-        .map_err(|_| Error::unsupported("merged entries of 4 GiB"))?;
-    let entries = Entries::merge(contents(group, objects)?, entsize, group.strings, group.align);
+    let entries = match prepared.entries.get(group) {
+        Some(known) => known,
+        None => Arc::new(entries(group, objects)?),
+    };
     let addrs: Vec<u64> = group.members.iter().map(|member| member.addr).collect();
     for (member, size) in group.members.iter().zip(&entries.sizes) {
         if size.is_some_and(|size| size != member.size) {
@@ -132,13 +156,15 @@ fn merge_image<'a>(
 fn merge_sharded<'a>(
     group: &Group,
     (addr, size): (u64, u64),
+    prepared: &Prepared<'a>,
     objects: &[Arc<Object<'a>>],
     image: &Elf<'_>,
 ) -> Result<Merged<'a>, Error> {
-    let entsize = usize::try_from(group.entsize)
-        .map_err(|_| Error::unsupported("merged entries of 4 GiB"))?;
     let differs = || differs(&group.members[0], objects);
-    let entries = Sharded::merge(contents(group, objects)?, entsize, group.strings, group.align);
+    let entries = match prepared.sharded.get(group) {
+        Some(known) => Some(known),
+        None => sharded(group, objects)?.map(Arc::new),
+    };
     let entries = entries.filter(|entries| entries.size == size).ok_or_else(differs)?;
     let there = usize::try_from(size).ok().and_then(|size| loaded(image, addr, size));
     let there = there.ok_or_else(differs)?;

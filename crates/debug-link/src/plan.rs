@@ -7,7 +7,7 @@ use image::consts::SHT_REL;
 
 use crate::build_id;
 use crate::dialect::{BuildId, Dialect};
-use crate::emit::{self, Named};
+use crate::emit::{self, Known, Locals, Named};
 use crate::error::{Error, lossy};
 use crate::frame::Frame;
 use crate::layout::{DebugSection, Layout, Piece};
@@ -16,6 +16,7 @@ use crate::map::LinkMap;
 use crate::object::{Input, Object};
 use crate::prepare::Prepared;
 use crate::sections::DebugSections;
+use crate::targets::Globals;
 
 /// An image with debug info, ready to be written.
 #[derive(Debug)]
@@ -62,7 +63,9 @@ impl<'a> Plan<'a> {
             return Err(Error::disagree("a link map of another linker"));
         }
         let symbols = elf.symbols()?;
-        let sections = DebugSections::new(prepared, later, &elf, &symbols, map)?;
+        let locals = || Frame::may_keep(&elf).then(|| Locals::new(&symbols));
+        let (globals, locals) = rayon::join(|| Globals::new(&symbols), locals);
+        let sections = DebugSections::new(prepared, later, &elf, (&symbols, &globals), map)?;
         let DebugSections { objects, layout, targets, .. } = &sections;
         let counts: Vec<u64> =
             layout.debug.iter().map(|debug| relocations(objects, debug)).collect();
@@ -71,8 +74,9 @@ impl<'a> Plan<'a> {
         if frame.keeps {
             check_kept(objects, layout, map.linker)?;
             let symbols_of = frame.section_symbols(&elf, map, &layout.debug);
-            let new = &frame.renumbering;
-            names = emit::names(objects, layout, targets, &symbols, new, &symbols_of);
+            let locals = locals.unwrap_or_else(|| Locals::new(&symbols));
+            let known = Known { globals: &globals, locals: &locals, new: &frame.renumbering };
+            names = emit::names(objects, layout, targets, known, &symbols_of);
         }
         Ok(Plan { image, sections, names, frame })
     }

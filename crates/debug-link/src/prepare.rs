@@ -5,28 +5,32 @@
 //! same inputs.
 //!
 //! Which sections are merged into one is said by the linker script, through the map. Here those of one
-//! name are taken together, input by input, as every kernel's script has it; where the map says
-//! otherwise, a plan merges them again.
+//! name are taken together, input by input, as every kernel's script has it, and of the image's own sections those
+//! whose names begin alike; where the map says otherwise, a plan merges them again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hashbrown::HashMap;
 use image::Elf;
-use image::consts::{SHF_MERGE, SHF_STRINGS};
+use image::consts::{SHF_ALLOC, SHF_MERGE, SHF_STRINGS};
 use rayon::prelude::*;
 
 use crate::dialect::Dialect;
+use crate::entries::Entries;
 use crate::error::Error;
-use crate::layout::{Member, is_merged};
+use crate::layout::{Group, Member, is_merged};
 use crate::linker::Linker;
 use crate::lookups::{Lookups, Merges};
 use crate::make::Release;
 use crate::map::LinkMap;
+use crate::merge;
 use crate::object::{Input, Object, is_debug};
 use crate::plan::Plan;
 use crate::sections::DebugSections;
+use crate::sharded::Sharded;
 use crate::strings::Strings;
+use crate::targets::Globals;
 
 /// The first inputs of a link, ready for any number of plans.
 #[derive(Debug)]
@@ -35,10 +39,38 @@ pub struct Prepared<'a> {
     objects: Vec<Arc<Object<'a>>>,
     strings: Vec<Known<'a>>,
     pub(crate) lookups: Arc<AllLookups<'a>>,
+    pub(crate) entries: Remembered<Entries<'a>>,
+    pub(crate) sharded: Remembered<Sharded<'a>>,
 }
 
 /// Where references to strings lead, by input and section.
 pub(crate) type AllLookups<'a> = HashMap<(u32, u32), Lookups<'a>>;
+
+/// What tells groups of merged sections of the image apart: input and section of each member in the linker's order,
+/// `SHF_STRINGS`, entry size, alignment.
+type GroupKey = (Vec<(u32, u32)>, bool, u64, u64);
+
+/// What has been merged of the image's own sections.
+#[derive(Debug)]
+pub(crate) struct Remembered<T>(Vec<(GroupKey, Arc<T>)>);
+
+impl<T: Send + Sync> Remembered<T> {
+    fn new(groups: Vec<Group>, merge: impl Fn(&Group) -> Option<T> + Sync) -> Self {
+        let merged = |group: Group| Some((key(&group), Arc::new(merge(&group)?)));
+        Remembered(groups.into_par_iter().filter_map(merged).collect())
+    }
+
+    /// What has been made of a group, if it is one that was expected.
+    pub(crate) fn get(&self, group: &Group) -> Option<Arc<T>> {
+        let wanted = key(group);
+        self.0.iter().find(|(key, _)| *key == wanted).map(|(_, merged)| merged.clone())
+    }
+}
+
+fn key(group: &Group) -> GroupKey {
+    let members = group.members.iter().map(|member| (member.input, member.section));
+    (members.collect(), group.strings, group.entsize, group.align)
+}
 
 /// The merged strings of some sections.
 #[derive(Debug)]
@@ -67,7 +99,13 @@ impl<'a> Prepared<'a> {
         let groups = string_sections(&objects, linker);
         let strings: Vec<Known<'a>> = groups.into_par_iter().map(merge).collect();
         let lookups = Arc::new(lookups(&objects, &strings));
-        Ok(Prepared { linker, objects, strings, lookups })
+        let (gnu, lld) = match linker {
+            Linker::Gnu => (image_groups(&objects, linker), Vec::new()),
+            Linker::Lld => (Vec::new(), image_groups(&objects, linker)),
+        };
+        let entries = Remembered::new(gnu, |group| merge::entries(group, &objects).ok());
+        let sharded = Remembered::new(lld, |group| merge::sharded(group, &objects).ok().flatten());
+        Ok(Prepared { linker, objects, strings, lookups, entries, sharded })
     }
 
     /// Looks up where references to strings lead, with all threads of the current pool of rayon, until `stop` is set;
@@ -112,7 +150,8 @@ impl<'a> Prepared<'a> {
         image: &Elf<'_>,
         map: &LinkMap<'a>,
     ) -> Result<DebugSections<'a>, Error> {
-        DebugSections::new(self, later, image, &image.symbols()?, map)
+        let symbols = image.symbols()?;
+        DebugSections::new(self, later, image, (&symbols, &Globals::new(&symbols)), map)
     }
 
     /// These inputs, decoded, and those that follow them.
@@ -165,6 +204,30 @@ fn string_sections(objects: &[Arc<Object<'_>>], linker: Linker) -> Vec<Vec<(u32,
                 });
                 groups[group].push((input as u32, index as u32));
             }
+        }
+    }
+    groups
+}
+
+/// The merged sections of the image as a script groups them that has one output section for all names with the same
+/// beginning, such as `.rodata.str1.1` and `.rodata.cst8`.
+fn image_groups(objects: &[Arc<Object<'_>>], linker: Linker) -> Vec<Group> {
+    let mut known: HashMap<(&[u8], bool, u64, u64), usize> = HashMap::new();
+    let mut groups: Vec<Group> = Vec::new();
+    for (input, object) in (0..).zip(objects) {
+        for (index, section) in object.elf.sections().iter().enumerate() {
+            if section.flags & SHF_ALLOC.0 == 0 || !is_merged(linker, object, index) {
+                continue;
+            }
+            let dot = section.name.iter().skip(1).position(|&byte| byte == b'.');
+            let begins = &section.name[..dot.map_or(section.name.len(), |dot| dot + 1)];
+            let group = Group::like(section, None);
+            let key = (begins, group.strings, group.entsize, group.align);
+            let at = *known.entry(key).or_insert_with(|| {
+                groups.push(group);
+                groups.len() - 1
+            });
+            groups[at].members.push(Member { input, section: index as u32, addr: 0, size: 0 });
         }
     }
     groups

@@ -4,8 +4,7 @@
 //! that has no contents yet. What is made of that kernel fits into the same place, so nothing has to be linked again:
 //! the contents are exchanged, and the fields that refer to symbols computed as the linker does it.
 
-use std::collections::HashMap;
-
+use hashbrown::HashMap;
 use image::consts::{SHF_ALLOC, SHT_NOBITS, STB_LOCAL};
 use image::{Elf, Section};
 
@@ -131,14 +130,19 @@ fn locate(
 
 /// What the symbols of the object stand for. Its own sections are not looked for: tables refer to the kernel only.
 fn targets(elf: &Elf<'_>, object: &Object<'_>) -> Result<Vec<Target>, Error> {
-    let symbols = elf.symbols()?;
-    let globals: HashMap<&[u8], u64> = symbols
-        .iter()
-        .filter(|symbol| symbol.bind != STB_LOCAL.0)
-        .map(|symbol| (symbol.name, symbol.value))
-        .collect();
+    let is_global = |symbol: &&image::Symbol<'_>| symbol.bind != STB_LOCAL.0;
+    // The object refers to a few of the image's 200,000.
+    let mut globals: HashMap<&[u8], Option<u64>> =
+        object.symbols.iter().filter(is_global).map(|symbol| (symbol.name, None)).collect();
+    if !globals.is_empty() {
+        for symbol in elf.symbols()?.iter().filter(is_global) {
+            if let Some(value) = globals.get_mut(symbol.name) {
+                *value = Some(symbol.value);
+            }
+        }
+    }
     let resolve = |symbol: &image::Symbol<'_>| match globals.get(symbol.name) {
-        Some(&value) if symbol.bind != STB_LOCAL.0 => Target::Value(value),
+        Some(&Some(value)) if symbol.bind != STB_LOCAL.0 => Target::Value(value),
         _ => Target::Unknown,
     };
     // The null symbol comes first in the table.

@@ -14,7 +14,7 @@ use crate::merge::{self, Merged};
 use crate::object::{Input, Object};
 use crate::prepare::{AllLookups, Prepared};
 use crate::relocate::Source;
-use crate::targets::{self, Target};
+use crate::targets::{self, Globals, Target};
 
 /// The debug sections that the linker would have put into an image.
 #[derive(Debug)]
@@ -30,12 +30,12 @@ pub struct DebugSections<'a> {
 
 impl<'a> DebugSections<'a> {
     /// Links the debug sections of inputs of which the first are `prepared` for the addresses of `image`,
-    /// which has these symbols.
+    /// which has these symbols, `globals` among them.
     pub(crate) fn new(
         prepared: &Prepared<'a>,
         later: &[Input<'a>],
         image: &Elf<'_>,
-        symbols: &[Symbol<'_>],
+        (symbols, globals): (&[Symbol<'_>], &Globals<'_>),
         map: &LinkMap<'a>,
     ) -> Result<Self, Error> {
         let linker = map.linker;
@@ -48,7 +48,7 @@ impl<'a> DebugSections<'a> {
         }
         let mut layout = Layout::new(&objects, map)?;
         let merged = merge::merge_all(&mut layout, prepared, &objects, image, linker)?;
-        let targets = targets::resolve(&objects, &layout, &merged, symbols, linker);
+        let targets = targets::resolve(&objects, &layout, &merged, symbols, globals, linker);
         let mut groups = layout.groups.iter().filter(|group| group.debug.is_some());
         let expected = groups.all(|group| prepared.strings(&group.members).is_some());
         let lookups = expected.then(|| prepared.lookups.clone());

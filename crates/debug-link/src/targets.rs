@@ -16,6 +16,26 @@ use crate::linker::Linker;
 use crate::merge::Merged;
 use crate::object::{Object, is_debug};
 
+/// Symbols that are worth a thread of their own.
+pub(crate) const SYMBOLS: usize = 1 << 12;
+
+/// The image's symbols that are not local, by name; each as its index among all symbols, the null symbol left out.
+#[derive(Debug)]
+pub(crate) struct Globals<'s>(HashMap<&'s [u8], u32>);
+
+impl<'s> Globals<'s> {
+    /// From the symbols of the image.
+    pub(crate) fn new(image_symbols: &[Symbol<'s>]) -> Self {
+        let globals = image_symbols.iter().zip(0..).filter(|(s, _)| s.bind != STB_LOCAL.0);
+        Globals(globals.map(|(symbol, index)| (symbol.name, index)).collect())
+    }
+
+    /// The index of the symbol of that name.
+    pub(crate) fn find(&self, name: &[u8]) -> Option<u32> {
+        self.0.get(name).copied()
+    }
+}
+
 /// What a symbol of an input stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Target {
@@ -41,42 +61,39 @@ pub(crate) fn resolve(
     layout: &Layout<'_>,
     merged: &[Merged<'_>],
     image_symbols: &[Symbol<'_>],
+    globals: &Globals<'_>,
     linker: Linker,
 ) -> Vec<Vec<Target>> {
     let undefined = match linker.undefined_is_discarded() {
         true => Target::Discarded,
         false => Target::Value(0),
     };
-    let globals: HashMap<&[u8], Target> = image_symbols
-        .iter()
-        .filter(|symbol| symbol.bind != STB_LOCAL.0)
-        .map(|symbol| match symbol.place {
-            Defined::Undefined => (symbol.name, undefined),
-            _ => (symbol.name, Target::Value(symbol.value)),
-        })
-        .collect();
     let own = |input: usize, symbol: &Symbol<'_>| defined(symbol, &layout.places[input], merged);
-    let hidden = hidden(objects, &globals, own);
+    let hidden = hidden(objects, globals, own);
     let of_input = |(input, object): (usize, &Arc<Object<'_>>)| {
         if !has_debug_relocations(object) {
             return Vec::new();
         }
-        let mut targets = Vec::with_capacity(object.symbols.len() + 1);
-        targets.push(Target::Value(0));
-        targets.extend(object.symbols.iter().map(|symbol| {
+        let of_symbol = |symbol: &Symbol<'_>| {
             if symbol.bind == STB_LOCAL.0 {
                 return own(input, symbol);
             }
-            if let Some(&target) = globals.get(symbol.name) {
-                return target;
+            if let Some(found) = globals.find(symbol.name) {
+                let found = &image_symbols[found as usize];
+                return match found.place {
+                    Defined::Undefined => undefined,
+                    _ => Target::Value(found.value),
+                };
             }
             match (symbol.place, hidden.get(symbol.name)) {
                 (_, Some(&target)) => target,
                 (Defined::Undefined, None) if symbol.bind == STB_WEAK.0 => undefined,
                 _ => own(input, symbol),
             }
-        }));
-        targets
+        };
+        // The null symbol comes first. One input may have nearly all symbols.
+        let symbols = object.symbols.par_iter().with_min_len(SYMBOLS).map(of_symbol);
+        rayon::iter::once(Target::Value(0)).chain(symbols).collect()
     };
     objects.par_iter().enumerate().map(of_input).collect()
 }
@@ -84,19 +101,23 @@ pub(crate) fn resolve(
 /// The definitions of symbols that the image does not show as global, the strong ones first.
 fn hidden<'a>(
     objects: &[Arc<Object<'a>>],
-    globals: &HashMap<&[u8], Target>,
+    globals: &Globals<'_>,
     own: impl Fn(usize, &Symbol<'_>) -> Target,
 ) -> HashMap<&'a [u8], Target> {
+    let is_hidden = |symbol: &&Symbol<'_>| {
+        let here = symbol.bind != STB_LOCAL.0 && symbol.place != Defined::Undefined;
+        here && globals.find(symbol.name).is_none()
+    };
+    let of_input = |(input, object): (usize, &Arc<Object<'a>>)| -> Vec<(usize, Symbol<'a>)> {
+        let symbols = object.symbols.par_iter().with_min_len(SYMBOLS).filter(is_hidden);
+        symbols.map(|&symbol| (input, symbol)).collect()
+    };
+    let found: Vec<Vec<_>> = objects.par_iter().enumerate().map(of_input).collect();
     let mut hidden = HashMap::new();
     for weak in [false, true] {
-        for (input, object) in objects.iter().enumerate() {
-            for symbol in &object.symbols {
-                let here = symbol.bind != STB_LOCAL.0 && symbol.place != Defined::Undefined;
-                let turn = (symbol.bind == STB_WEAK.0) == weak;
-                if here && turn && !globals.contains_key(symbol.name) {
-                    hidden.entry(symbol.name).or_insert_with(|| own(input, symbol));
-                }
-            }
+        let turn = |(_, symbol): &&(usize, Symbol<'a>)| (symbol.bind == STB_WEAK.0) == weak;
+        for (input, symbol) in found.iter().flatten().filter(turn) {
+            hidden.entry(symbol.name).or_insert_with(|| own(*input, symbol));
         }
     }
     hidden
