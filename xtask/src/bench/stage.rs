@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use peer_tests::link::Recorded;
 use pipeline::Record;
 use serde_json::Value;
@@ -91,6 +91,7 @@ impl<'a> Contest<'a> {
                 if side == WARM {
                     self.change.toggle()?;
                 }
+                settle()?;
                 costs.0.push(self.link(side)?);
             }
         }
@@ -101,6 +102,27 @@ impl<'a> Contest<'a> {
         live.finish(&format!("{title}: {runs} runs of each"));
         Ok(costs)
     }
+}
+
+/// Leaves the machine to every side in the same state: the files of the run before are on the disk, and there is free
+/// memory that has just been in use.
+///
+/// A virtual machine may give free pages back to its host within seconds, and a page that comes from there costs
+/// several times what another one does: who runs behind a process that has used and freed gigabytes would pay for
+/// that. The memory is that of another process, so that it does not count as a peak.
+fn settle() -> Result<()> {
+    const MOST: u64 = 4 << 30;
+    ensure!(Command::new("sync").status()?.success(), "sync failed");
+    let meminfo = fs::read_to_string("/proc/meminfo")?;
+    let available = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let available = available.and_then(|rest| rest.trim().strip_suffix(" kB"));
+    let available: u64 = available.context("no MemAvailable in /proc/meminfo")?.parse()?;
+    let bytes = MOST.min(available * 1024 / 2);
+    let mut dd = Command::new("dd");
+    dd.args(["if=/dev/zero", "of=/dev/null", "count=1", "iflag=fullblock"]);
+    let status = dd.arg(format!("bs={bytes}")).stderr(Stdio::null()).status()?;
+    ensure!(status.success(), "dd cannot have {bytes} bytes of memory");
+    Ok(())
 }
 
 /// A letter of a message in a view's own copy of `vmlinux.o`, as if its source file had been edited.
@@ -176,7 +198,9 @@ pub fn run(setting: &Setting, vmlinker: &Path) -> Result<()> {
         "CPU time and peak are those of the processes that were waited for, children included. Before a later link \
          a letter of a message was changed in `vmlinux.o`; it knows how large kallsyms and BTF were in the link before, \
          and finds that link's kernel, as every build in a tree does. The others find none: to remove it, which takes \
-         0.1 s and more, is not counted.",
+         0.1 s and more, is not counted. Before each run of every side the files of the run before were written to the \
+         disk, and half of the available memory, 4 GiB at most, was used and freed: a virtual machine that gives free \
+         pages back to its host pays for them again, which would count for whoever comes next.",
     );
     page.write(&setting.pages.join(format!("stage-{}.md", setting.name)))
 }
