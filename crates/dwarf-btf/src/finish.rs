@@ -3,11 +3,13 @@
 //! 1. Every forward declaration is decided on ([`crate::graph`]).
 //! 2. Types that refer to others are put together by contents, from what they refer to upwards: a pointer
 //!    to a forward declaration becomes one with the pointer to the structure.
-//! 3. Functions and variables are added, unit by unit.
-//! 4. What is left is sorted by where it was met first, numbered and written.
+//! 3. Variables and, of pahole 1.24, functions are added, unit by unit.
+//! 4. What there is then is sorted by where it was met first. Meanwhile the functions of later paholes are added, which
+//!    come behind all else.
+//! 5. All is numbered and written.
 
 use hashbrown::HashTable;
-use image::Elf;
+use image::Endianness;
 use rayon::prelude::*;
 
 use crate::candidates::Linked;
@@ -20,27 +22,31 @@ use crate::merge::{Doubt, Kept, section};
 use crate::output::{StringTable, write};
 use crate::pool::{Place, Pool};
 use crate::saved::{SavedFunctions, Stream, decl_tag};
-use crate::strings::FirstUse;
+use crate::strings::{FirstUse, StrId};
 use crate::units::Reader;
 use crate::{Encoded, Error, Report};
 
 /// Types put together by contents; a type is known by its number here and 1, 0 being `void`.
 #[derive(Default)]
-struct Classes {
+struct Classes<'n> {
     words: Vec<u32>,
     starts: Vec<u32>,
     places: Vec<Place>,
     table: HashTable<u32>,
     /// Where the next type that is added stands.
     next: u64,
-    names: Option<FirstUse>,
+    names: Option<&'n FirstUse>,
     name_at: u64,
+    /// What is added now comes behind all else, in the order of adding, and has no places.
+    ending: bool,
+    /// Names that are met for the first time by then, in their order.
+    new_names: Vec<StrId>,
     /// No function is added twice.
     functions_once: bool,
     doubt: Option<Doubt>,
 }
 
-impl Classes {
+impl Classes<'_> {
     fn with_capacity(count: usize) -> Self {
         Classes { table: HashTable::with_capacity(count), ..Classes::default() }
     }
@@ -54,7 +60,9 @@ impl Classes {
     fn push(&mut self, record: &[u32], place: Place) -> u32 {
         self.starts.push(self.words.len() as u32);
         self.words.extend_from_slice(record);
-        self.places.push(place);
+        if !self.ending {
+            self.places.push(place);
+        }
         self.starts.len() as u32
     }
 
@@ -62,7 +70,7 @@ impl Classes {
     fn intern(&mut self, record: &[u32], place: Place) -> u32 {
         let hash = hash::words(record);
         if let Some(&class) = self.table.find(hash, |&class| self.get(class) == record) {
-            let known = &mut self.places[class as usize - 1];
+            let Some(known) = self.places.get_mut(class as usize - 1) else { return class };
             if place.unit() == known.unit() && place.local() < section::INT {
                 // Two that became equal, both of the unit that has them first.
                 self.doubt = self.doubt.or(Some(Doubt::Twice));
@@ -81,7 +89,7 @@ impl Classes {
     }
 }
 
-impl Stream for Classes {
+impl Stream for Classes<'_> {
     fn record(&self, id: u32) -> &[u32] {
         self.get(id)
     }
@@ -94,8 +102,12 @@ impl Stream for Classes {
             let rest = record[3..].chunks(step.min(record.len())).map(|item| item[0]);
             let rest = rest.filter(|_| step == 2);
             for name in std::iter::once(record[0]).chain(rest).filter(|&name| name != 0) {
-                names.note(name, self.name_at);
-                self.name_at += 1;
+                if !self.ending {
+                    names.note(name, self.name_at);
+                    self.name_at += 1;
+                } else if names.note_behind(name) {
+                    self.new_names.push(name);
+                }
             }
         }
         match kind_of(record[1]) {
@@ -107,18 +119,18 @@ impl Stream for Classes {
 }
 
 /// Puts the pool's types together.
-struct Builder<'g> {
+struct Builder<'g, 'n> {
     graph: &'g Graph,
     resolved: &'g Map<u32, u32>,
     /// By index: the type's class, 0 where it is not known yet.
     class: Vec<u32>,
-    classes: Classes,
+    classes: Classes<'n>,
     index: u32,
     /// The record that is being made.
     record: Vec<u32>,
 }
 
-impl Builder<'_> {
+impl Builder<'_, '_> {
     fn build(&mut self) {
         // Structures with names first: what refers to them needs their numbers, and not their contents.
         for index in 0..self.graph.len {
@@ -182,7 +194,7 @@ pub(crate) fn run(
     linked: &Linked<'_, '_>,
     reader: &Reader<'_>,
     (pool, first_use): (Pool, FirstUse),
-    mut units: Vec<Option<Kept>>,
+    units: Vec<Option<Kept>>,
 ) -> Result<Result<Encoded, Doubt>, Error> {
     if pool.mask() != u64::MAX {
         // Hashes that were cut are not compared further.
@@ -223,19 +235,27 @@ pub(crate) fn run(
     if reader.rules.save_functions {
         end.save(&units, &place, &first_use);
     }
-    classes.names = Some(first_use);
-    for (unit, kept) in units.iter_mut().enumerate() {
-        if let Some(kept) = kept.take() {
+    classes.names = Some(&first_use);
+    for (unit, kept) in units.iter().enumerate() {
+        if let Some(kept) = kept {
             report.units += 1;
             report.types += kept.count as usize;
-            end.unit(unit as u32, &kept, &place, &mut classes);
+            end.unit(unit as u32, kept, &place, &mut classes);
         }
     }
     if linked.addresses.lost() {
         return Ok(Err(Doubt::Address));
     }
-    let (all, ()) = rayon::join(|| reader.strings.all(), || end.finish(&mut classes, &mut report));
-    Ok(Ok(Encoded { btf: layout(&classes, &all, linked.elf), report, known: None }))
+    let places = std::mem::take(&mut classes.places);
+    classes.ending = true;
+    let (mut layout, ()) = rayon::join(
+        || Layout::new(&places, &first_use, reader),
+        || end.finish(&mut classes, &mut report),
+    );
+    layout.add_names(&classes.new_names);
+    let endian = linked.elf.endian();
+    let (btf, ()) = rayon::join(|| layout.write(&classes, endian), || drop((units, class, graph)));
+    Ok(Ok(Encoded { btf, report, known: None }))
 }
 
 /// The pool's type that arrays are indexed by: the first unit's `int`, if the unit has it before any
@@ -259,7 +279,7 @@ fn index_class(
     reader: &Reader<'_>,
     graph: &Graph,
     units: &[Option<Kept>],
-    classes: &mut Classes,
+    classes: &mut Classes<'_>,
     first_use: &FirstUse,
 ) -> u32 {
     if index_node(graph, units).is_some() {
@@ -310,7 +330,13 @@ impl Ending<'_, '_, '_> {
         self.saved.append_all(parts);
     }
 
-    fn unit(&mut self, unit: u32, kept: &Kept, place: &dyn Fn(u32) -> u32, classes: &mut Classes) {
+    fn unit(
+        &mut self,
+        unit: u32,
+        kept: &Kept,
+        place: &dyn Fn(u32) -> u32,
+        classes: &mut Classes<'_>,
+    ) {
         let cu = &kept.cu;
         self.explain.unit(cu);
         let start = |section| u64::from(unit) << 32 | u64::from(section);
@@ -350,7 +376,7 @@ impl Ending<'_, '_, '_> {
         tags: &[DeclTag],
         func: &Func,
         place: &dyn Fn(u32) -> u32,
-        classes: &mut Classes,
+        classes: &mut Classes<'_>,
     ) {
         let known = match self.linked.symbols.function(func.name) {
             Some(elf) => std::mem::replace(&mut self.written[elf as usize], true),
@@ -372,10 +398,8 @@ impl Ending<'_, '_, '_> {
         }
     }
 
-    fn finish(mut self, classes: &mut Classes, report: &mut Report) {
+    fn finish(mut self, classes: &mut Classes<'_>, report: &mut Report) {
         let Reader { rules, names, .. } = self.reader;
-        classes.next = u64::from(u32::MAX) << 32;
-        classes.name_at = classes.next;
         let mut explain = rules.explain.then_some(self.explain);
         self.saved.emit(&self.linked.symbols, rules, *names, classes, &mut explain);
         if let Some(explain) = explain {
@@ -385,32 +409,64 @@ impl Ending<'_, '_, '_> {
     }
 }
 
-/// Numbers the types in the order of their places and writes them. `all` has the bytes of all strings.
-fn layout(classes: &Classes, all: &[&[u8]], elf: &Elf<'_>) -> Vec<u8> {
-    if classes.starts.is_empty() {
-        return Vec::new();
+/// The order of all but what comes at the end.
+struct Layout<'s> {
+    /// Types in the order of their places.
+    order: Vec<(Place, u32)>,
+    /// By type: its number in the blob. Types that come at the end have theirs already.
+    numbers: Vec<u32>,
+    /// The bytes of all strings.
+    all: Vec<&'s [u8]>,
+    strings: StringTable,
+}
+
+impl<'s> Layout<'s> {
+    /// Of types at these places, with the strings that they use.
+    fn new(places: &[Place], first_use: &FirstUse, reader: &Reader<'s>) -> Self {
+        let ((order, numbers), (all, strings)) = rayon::join(
+            || {
+                let order = in_order(places);
+                let mut numbers = vec![0; order.len() + 1];
+                for (number, &(_, class)) in (1..).zip(&order) {
+                    numbers[class as usize] = number;
+                }
+                (order, numbers)
+            },
+            || {
+                let all = reader.strings.all();
+                let mut strings = StringTable::new(all.len(), [], 0);
+                for id in first_use.order() {
+                    strings.add(id, all[id as usize]);
+                }
+                (all, strings)
+            },
+        );
+        Layout { order, numbers, all, strings }
     }
-    let (order, table) = rayon::join(|| in_order(classes), || table(classes, all));
-    let mut numbers = vec![0; order.len() + 1];
-    for (number, &(_, class)) in (1..).zip(&order) {
-        numbers[class as usize] = number;
+
+    /// Adds strings behind those that there are.
+    fn add_names(&mut self, names: &[StrId]) {
+        for &id in names {
+            self.strings.add(id, self.all[id as usize]);
+        }
     }
-    let records: Vec<&[u32]> = order.iter().map(|&(_, class)| classes.get(class)).collect();
-    write(&records, |class| numbers[class as usize], &table, elf.endian())
+
+    fn write(&self, classes: &Classes<'_>, endian: Endianness) -> Vec<u8> {
+        if classes.starts.is_empty() {
+            return Vec::new();
+        }
+        let first_new = self.numbers.len() as u32;
+        let new = (first_new..=classes.starts.len() as u32).into_par_iter();
+        let all = self.order.par_iter().map(|&(_, class)| class).chain(new);
+        let records: Vec<&[u32]> = all.map(|class| classes.get(class)).collect();
+        let number = |class: u32| self.numbers.get(class as usize).copied().unwrap_or(class);
+        write(&records, number, &self.strings, endian)
+    }
 }
 
 /// The classes in the order of their places.
-fn in_order(classes: &Classes) -> Vec<(Place, u32)> {
-    let mut order: Vec<(Place, u32)> = classes.places.iter().copied().zip(1..).collect();
+fn in_order(places: &[Place]) -> Vec<(Place, u32)> {
+    let mut order: Vec<(Place, u32)> = places.iter().copied().zip(1..).collect();
     order.par_sort_unstable();
     order
-}
-
-/// The strings in the order of their first use.
-fn table(classes: &Classes, all: &[&[u8]]) -> StringTable {
-    let mut table = StringTable::new(all.len(), [], 0);
-    for id in classes.names.as_ref().map(FirstUse::order).unwrap_or_default() {
-        table.add(id, all[id as usize]);
-    }
-    table
 }

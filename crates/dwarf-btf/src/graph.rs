@@ -7,6 +7,7 @@
 //! Cost: one step a type and link, and one lookup where a name has several definitions.
 
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 use rayon::prelude::*;
 
 use crate::cu::{kind, kind_of, name_positions};
@@ -109,8 +110,28 @@ fn is_declaration(record: &[u32]) -> bool {
 struct Names {
     declared: Vec<u32>,
     /// Structures and unions by name; forward declarations are decided on by the name alone.
-    composites: Map<StrId, Vec<u32>>,
-    enums: Map<StrId, Vec<u32>>,
+    composites: Map<StrId, Definitions>,
+    enums: Map<StrId, Definitions>,
+}
+
+/// What is defined under a name: nearly always one.
+enum Definitions {
+    One(u32),
+    Several(Vec<u32>),
+}
+
+impl Definitions {
+    fn add(map: &mut Map<StrId, Self>, name: StrId, index: u32) {
+        match map.entry(name) {
+            Entry::Vacant(vacant) => drop(vacant.insert(Definitions::One(index))),
+            Entry::Occupied(mut entry) => match entry.get_mut() {
+                Definitions::Several(indexes) => indexes.push(index),
+                &mut Definitions::One(first) => {
+                    entry.insert(Definitions::Several(vec![first, index]));
+                }
+            },
+        }
+    }
 }
 
 impl Names {
@@ -125,9 +146,9 @@ impl Names {
             if is_declaration(record) {
                 names.declared.push(index);
             } else if is_named_composite(record) {
-                names.composites.entry(record[0]).or_default().push(index);
+                Definitions::add(&mut names.composites, record[0], index);
             } else if matches!(kind_of(record[1]), kind::ENUM | kind::ENUM64) {
-                names.enums.entry(record[0]).or_default().push(index);
+                Definitions::add(&mut names.enums, record[0], index);
             }
         }
         names
@@ -135,7 +156,11 @@ impl Names {
 
     fn definitions(&self, (name, kind): Tag) -> &[u32] {
         let map = if kind == kind::ENUM { &self.enums } else { &self.composites };
-        map.get(&name).map_or(&[], Vec::as_slice)
+        match map.get(&name) {
+            None => &[],
+            Some(Definitions::One(index)) => std::slice::from_ref(index),
+            Some(Definitions::Several(indexes)) => indexes,
+        }
     }
 }
 

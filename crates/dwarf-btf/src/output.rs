@@ -60,7 +60,9 @@ pub(crate) fn write(
     let big = endian == Endianness::Big;
     let word = |value: u32| if big { value.to_be_bytes() } else { value.to_le_bytes() };
     let size = |records: &[&[u32]]| records.iter().map(|record| record.len() * 4).sum::<usize>();
-    let type_len = size(records);
+    let chunks: Vec<(&[&[u32]], usize)> =
+        records.par_chunks(CHUNK).map(|chunk| (chunk, size(chunk))).collect();
+    let type_len = chunks.iter().map(|&(_, size)| size).sum();
     let mut out = vec![0; HEADER_LEN as usize + type_len + strings.bytes.len()];
     let (header, rest) = out.split_at_mut(HEADER_LEN as usize);
     let (mut types, tail) = rest.split_at_mut(type_len);
@@ -72,14 +74,13 @@ pub(crate) fn write(
     for (place, value) in header[4..].chunks_exact_mut(4).zip(fields) {
         place.copy_from_slice(&word(value));
     }
-    tail.copy_from_slice(&strings.bytes);
     let mut parts = Vec::new();
-    for chunk in records.chunks(CHUNK) {
-        let (part, rest) = types.split_at_mut(size(chunk));
+    for (chunk, size) in chunks {
+        let (part, rest) = types.split_at_mut(size);
         parts.push((chunk, part));
         types = rest;
     }
-    parts.into_par_iter().for_each_init(Vec::new, |copy, (chunk, mut part)| {
+    let one = |copy: &mut Vec<u32>, (chunk, mut part): (&[&[u32]], &mut [u8])| {
         for record in chunk {
             copy.clear();
             copy.extend_from_slice(record);
@@ -91,6 +92,10 @@ pub(crate) fn write(
             }
             part = rest;
         }
-    });
+    };
+    rayon::join(
+        || parts.into_par_iter().for_each_init(Vec::new, one),
+        || tail.copy_from_slice(&strings.bytes),
+    );
     out
 }

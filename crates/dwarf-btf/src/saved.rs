@@ -128,9 +128,11 @@ impl SavedFunctions {
             name(tag.value);
             self.tags.push(*tag);
         }
-        let candidates = symbols.entries(&symbols.functions[elf as usize]);
+        let function = &symbols.functions[elf as usize];
+        // Only of names that have a suffix, which is cut off, the bytes are to be read.
+        let optimized = |name: &[u8]| name.len() != function.text.len() && is_optimized(name);
         let optimized_symbol = address != 0
-            && candidates.iter().any(|&(at, name)| at == address && is_optimized(name));
+            && symbols.entries(function).iter().any(|&(at, name)| at == address && optimized(name));
         Saved {
             index: self.all.len() as u32,
             elf,

@@ -322,6 +322,9 @@ fn number(at: u32, shard: usize) -> StrId {
     (at << SHARD_BITS | shard as u32) + 1
 }
 
+/// No position is so large.
+const BEHIND: u64 = u64::MAX - 1;
+
 /// Where each string is met first, as a position of the stream of types that pahole would have written
 /// before deduplication.
 #[derive(Debug)]
@@ -343,11 +346,19 @@ impl FirstUse {
         }
     }
 
-    /// The strings in the order of their first use.
+    /// Notes that the string is used behind all positions. Returns whether it is used nowhere else, and was not
+    /// noted so before.
+    #[inline]
+    pub fn note_behind(&self, id: StrId) -> bool {
+        let first = self.positions.at(id, || AtomicU64::new(u64::MAX));
+        first.compare_exchange(u64::MAX, BEHIND, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// The strings in the order of their first use, without those that are used behind all positions.
     pub fn order(&self) -> Vec<StrId> {
         let positions = self.positions.iter();
         let positions = positions.map(|(id, first)| (first.load(Ordering::Relaxed), id));
-        let mut order: Vec<_> = positions.filter(|&(first, _)| first != u64::MAX).collect();
+        let mut order: Vec<_> = positions.filter(|&(first, _)| first < BEHIND).collect();
         order.par_sort_unstable();
         order.into_iter().map(|(_, id)| id).collect()
     }
