@@ -107,8 +107,9 @@ pub(crate) struct Layout<'a> {
 type GroupKey = (usize, bool, u64, u64);
 
 impl<'a> Layout<'a> {
-    pub(crate) fn new(objects: &[Arc<Object<'a>>], map: &LinkMap<'a>) -> Result<Self, Error> {
-        let mut layout = Layout {
+    /// Nothing has a place.
+    fn empty(objects: &[Arc<Object<'a>>]) -> Self {
+        Layout {
             places: objects.iter().map(|o| vec![Place::Unknown; o.elf.sections().len()]).collect(),
             statements: objects
                 .iter()
@@ -116,13 +117,39 @@ impl<'a> Layout<'a> {
                 .collect(),
             debug: Vec::new(),
             groups: Vec::new(),
-        };
+        }
+    }
+
+    pub(crate) fn new(objects: &[Arc<Object<'a>>], map: &LinkMap<'a>) -> Result<Self, Error> {
+        let mut layout = Layout::empty(objects);
         let merged = layout.place_listed(objects, map)?;
         match map.linker {
             Linker::Gnu => layout.group_image_sections(objects, merged),
             Linker::Lld => unlisted::place(&mut layout, objects, map)?,
         }
         layout.place_debug_sections(objects, map)?;
+        Ok(layout)
+    }
+
+    /// Only debug sections, those of one name together, input by input; where the script may have them otherwise.
+    pub(crate) fn by_names(objects: &[Arc<Object<'a>>], linker: Linker) -> Result<Self, Error> {
+        let mut layout = Layout::empty(objects);
+        let mut names: HashMap<&[u8], usize> = HashMap::new();
+        let mut groups: Vec<Vec<(usize, usize)>> = Vec::new();
+        for (input, object) in objects.iter().enumerate() {
+            for (index, section) in object.elf.sections().iter().enumerate() {
+                if is_debug(section) {
+                    let group = *names.entry(section.name).or_insert(groups.len());
+                    groups.resize_with(groups.len().max(group + 1), Vec::new);
+                    groups[group].push((input, index));
+                }
+            }
+        }
+        for pieces in groups {
+            let Some(&(input, index)) = pieces.first() else { continue };
+            let name = objects[input].elf.sections()[index].name;
+            layout.put_together(objects, linker, name, 0, pieces.into_iter())?;
+        }
         Ok(layout)
     }
 

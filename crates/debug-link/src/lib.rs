@@ -5,7 +5,8 @@
 //! linker would have written with debug info, byte for byte: the debug sections with relocations
 //! applied and strings merged, the symbol table, the names, the headers, and the build ID by the
 //! linker's own rule ([`build_id`]). [`Prepared`] is the part of it that can be done before the
-//! link. [`Prepared::sections`] gives single debug sections without an image.
+//! link. [`Prepared::sections`] gives single debug sections without an image, and
+//! [`Prepared::provisional`] gives them before there are addresses.
 //!
 //! Why: a link with debug info reads, relocates and merges hundreds of megabytes on one thread, and
 //! the loadable part is the same without. Here that work is parallel, is done once, and goes
@@ -138,6 +139,7 @@ mod order;
 mod part;
 mod plan;
 mod prepare;
+mod provisional;
 mod record;
 mod refill;
 mod relocate;
@@ -159,5 +161,6 @@ pub use map::{LinkMap, Listed, Statement};
 pub use object::Input;
 pub use plan::Plan;
 pub use prepare::Prepared;
+pub use provisional::{Addresses, Provisional};
 pub use refill::{Exchange, refill};
 pub use sections::DebugSections;

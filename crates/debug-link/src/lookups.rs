@@ -75,6 +75,11 @@ impl<'a> Lookups<'a> {
         self.blocks.len()
     }
 
+    /// Whether a block has been looked up.
+    pub(crate) fn is_known(&self, index: usize) -> bool {
+        self.blocks.get(index).is_some_and(|block| block.get().is_some())
+    }
+
     /// Looks a block up, if nobody has.
     pub(crate) fn block(&self, index: usize) -> &[u32] {
         let look_up = || with_records!(self, look_up, index * BLOCK);

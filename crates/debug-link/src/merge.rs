@@ -69,12 +69,17 @@ pub(crate) fn merge_all<'a>(
             (None, Some(extent)) => merge_sharded(group, extent, prepared, objects, image),
         })
         .collect::<Result<_, _>>()?;
-    for (group, merged) in layout.groups.iter().zip(&merged) {
+    set_sizes(layout, &merged);
+    Ok(merged)
+}
+
+/// Sets the sizes of the merged debug sections.
+pub(crate) fn set_sizes(layout: &mut Layout<'_>, merged: &[Merged<'_>]) {
+    for (group, merged) in layout.groups.iter().zip(merged) {
         if let (Some(debug), Merged::Strings(strings)) = (group.debug, merged) {
             layout.debug[debug as usize].size = strings.size;
         }
     }
-    Ok(merged)
 }
 
 fn contents<'a>(group: &Group, objects: &[Arc<Object<'a>>]) -> Result<Vec<&'a [u8]>, Error> {

@@ -109,19 +109,23 @@ impl<'a> Prepared<'a> {
     }
 
     /// Looks up where references to strings lead, with all threads of the current pool of rayon, until `stop` is set;
-    /// the rest is looked up when it is asked for. `release` is called for what has been read.
-    pub fn look_ahead(&self, stop: &AtomicBool, release: &Release<'_>) {
+    /// the rest is looked up when it is asked for. `release` is called for what has been read. Returns whether anything
+    /// was left to do.
+    pub fn look_ahead(&self, stop: &AtomicBool, release: &Release<'_>) -> bool {
         let mut sections: Vec<_> = self.lookups.iter().collect();
         // In the order in which they will be asked for.
         sections.sort_unstable_by_key(|&(place, _)| *place);
         let blocks = sections.into_iter().flat_map(|(_, lookups)| all_blocks(lookups));
-        let blocks: Vec<(&Lookups<'_>, usize)> = blocks.collect();
+        let left = blocks.filter(|(lookups, block)| !lookups.is_known(*block));
+        let blocks: Vec<(&Lookups<'_>, usize)> = left.collect();
+        let left = !blocks.is_empty();
         blocks.into_par_iter().with_max_len(1).for_each(|(lookups, block)| {
             if !stop.load(Ordering::Relaxed) {
                 lookups.block(block);
                 release(lookups.records(block));
             }
         });
+        left
     }
 
     /// Plans an image, as [`Plan::new`] does, of these inputs and those that follow them in the

@@ -25,7 +25,7 @@ pub struct DebugSections<'a> {
     pub(crate) merged: Vec<Merged<'a>>,
     pub(crate) targets: Vec<Vec<Target>>,
     /// What is remembered of references to strings, if these are merged as they were expected to be.
-    lookups: Option<Arc<AllLookups<'a>>>,
+    pub(crate) lookups: Option<Arc<AllLookups<'a>>>,
 }
 
 impl<'a> DebugSections<'a> {

@@ -145,7 +145,7 @@ fn defined(symbol: &Symbol<'_>, places: &[Place], merged: &[Merged<'_>]) -> Targ
     }
 }
 
-fn has_debug_relocations(object: &Object<'_>) -> bool {
+pub(crate) fn has_debug_relocations(object: &Object<'_>) -> bool {
     let sections = object.elf.sections().iter().zip(&object.relocations);
     sections.into_iter().any(|(section, &relocations)| relocations != 0 && is_debug(section))
 }

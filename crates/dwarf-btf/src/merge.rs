@@ -223,6 +223,11 @@ impl<'s> Gathering<'s> {
         rayon::scope(|scope| (0..threads).for_each(|_| scope.spawn(|_| work())));
     }
 
+    /// Whether no unit is left to begin with.
+    pub fn is_read(&self) -> bool {
+        self.failed.load(Ordering::Relaxed) || locked(&self.headers).are_read()
+    }
+
     /// Makes BTF of all units, or gives the reader back and says why it cannot be sure.
     pub fn finish(self, linked: &Linked<'_, '_>) -> Result<Outcome<'s>, Error> {
         self.work(&AtomicBool::new(false));

@@ -127,6 +127,11 @@ impl<'m> Reading<'m> {
         self.gathering.work(stop);
     }
 
+    /// Whether no unit is left to begin with.
+    pub fn is_read(&self) -> bool {
+        self.gathering.is_read()
+    }
+
     /// Reads what is left and makes BTF for the image `elf`, in which addresses are as `address` says; on the current
     /// rayon pool. `None` if it has to be made in one go.
     pub fn finish(self, elf: &Elf<'_>, address: &Address<'_>) -> Option<Encoded> {

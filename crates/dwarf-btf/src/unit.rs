@@ -50,6 +50,11 @@ impl<'d> Headers<'d> {
         Headers { info, big, pos: 0, next: 0, buffer: Vec::new() }
     }
 
+    /// Whether there are no more.
+    pub fn are_read(&self) -> bool {
+        self.pos >= self.info.len()
+    }
+
     /// The next units that make up at least `size` bytes; none at the end. A header that cannot be read
     /// is an error once all units before it were given.
     pub fn batch(&mut self, size: usize) -> Read<Batch> {

@@ -52,7 +52,11 @@ pub struct Progress {
 impl Progress {
     /// Begins work that is done when `total` bytes are; `verb` is Kbuild's word for it.
     pub fn new(verb: &'static str, total: u64) -> Self {
-        let done = Arc::new(AtomicU64::new(0));
+        Progress::of(verb, total, Arc::default())
+    }
+
+    /// The same of work of which so much is `done`; that is counted elsewhere too.
+    pub fn of(verb: &'static str, total: u64, done: Arc<AtomicU64>) -> Self {
         let drawing = WANTED.load(Ordering::Relaxed).then(|| {
             let (sender, ended) = channel();
             let counter = done.clone();

@@ -16,7 +16,7 @@ use crate::progress::Progress;
 use crate::say;
 
 use super::Stage;
-use super::inputs::Shared;
+use super::ahead::Ahead;
 use super::kernel::NO_BTF;
 
 /// Alignment of `.BTF` in the object, in bytes: objcopy gives 1 to a section that it adds.
@@ -31,10 +31,10 @@ impl Stage<'_> {
         object: &str,
         encoder: Engine,
         linked: Option<&Linked>,
-        shared: &Shared<'_>,
+        ahead: &Ahead<'_, '_>,
     ) -> Result<()> {
         let types = match (encoder, linked) {
-            (Engine::Native, Some(linked)) => self.types_of_objects(image, linked, shared)?,
+            (Engine::Native, Some(linked)) => self.types_of_objects(image, linked, ahead)?,
             (Engine::Native, None) => self.encoded_types(image)?,
             (Engine::Kernel, _) => self.pahole_types(image)?,
         };

@@ -96,7 +96,7 @@ impl Stage<'_> {
         if step.info == DebugInfo::Drop {
             return self.write_stripped(step, &mut kernel, dialect);
         }
-        let plan = shared.prepared()?.plan(&made, &kernel, &map, dialect)?;
+        let plan = shared.prepare()?.plan(&made, &kernel, &map, dialect)?;
         // The ID of a kernel that is only looked at is of no use to anybody.
         let signed = step.name == self.needs.output && dialect.build_id == BuildId::Sha1;
         if step.info == DebugInfo::Separate {

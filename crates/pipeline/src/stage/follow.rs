@@ -11,21 +11,21 @@ use crate::process;
 use crate::say;
 use crate::sizes::Sizes;
 
-use super::inputs::Shared;
+use super::ahead::Ahead;
 use super::{Stage, compare};
 
 impl Stage<'_> {
     /// Does the steps; gives the plan that was followed to its end.
-    pub(super) fn follow(&mut self, shared: &Shared<'_>) -> Result<Plan> {
+    pub(super) fn follow(&mut self, ahead: &Ahead<'_, '_>) -> Result<Plan> {
         let (start, more_passes) = match self.call.var("KALLSYMS_EXTRA_PASS") {
             "" => (Sizes::start(self.sizes.as_ref(), &self.needs), 0),
             _ => (Start::Cold, 1),
         };
-        let followed = self.follow_from(start, more_passes, shared)?;
+        let followed = self.follow_from(start, more_passes, ahead)?;
         match followed {
             Some(plan) => Ok(plan),
             None => {
-                let followed = self.follow_from(Start::Cold, more_passes, shared)?;
+                let followed = self.follow_from(Start::Cold, more_passes, ahead)?;
                 Ok(followed.expect("a cold start tries nothing"))
             }
         }
@@ -36,7 +36,7 @@ impl Stage<'_> {
         &mut self,
         start: Start,
         mut more_passes: u32,
-        shared: &Shared<'_>,
+        ahead: &Ahead<'_, '_>,
     ) -> Result<Option<Plan>> {
         let mut plan = self.plan(start, more_passes);
         let mut at = 0;
@@ -53,8 +53,8 @@ impl Stage<'_> {
             // The commands of make V=1 stand below their lines, so there is one step at a time.
             let beside = if self.call.verbose() { 0 } else { plan.beside(at) };
             let result = match &plan.steps[at + 1..at + 1 + beside] {
-                [] => self.step(step, shared),
-                others => self.steps(step, others, shared),
+                [] => self.step(step, ahead),
+                others => self.steps(step, others, ahead),
             };
             match result {
                 Err(_) if step.is_trial() && process::check_interrupt().is_ok() => return Ok(None),

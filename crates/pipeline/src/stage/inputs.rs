@@ -1,23 +1,23 @@
 //! The kernel's own objects, as the lean schedule reads them: opened once, made ready once.
 //!
 //! What debug information is made of does not depend on any link, so it is made ready while the linker works on the
-//! first one, by the threads that are to spare. Whoever needs it first waits for that, or does it.
+//! first one ([`super::ahead`]). Whoever needs it first waits for that, or does it.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::thread::Scope;
 use std::time::Instant;
 
-use debug_link::{Input, Linker, Prepared};
+use debug_link::{Input, Linker, Prepared, Provisional};
+use dwarf_btf::{DebugSource, Unreadable};
 use image::Member;
 use memmap2::Mmap;
 
 use crate::error::{Error, Result};
 use crate::files;
-use crate::jobs::Jobs;
-use crate::timeline::Timeline;
+use crate::progress::Progress;
 
 use super::old::OldKernel;
 use super::{Stage, link};
@@ -91,20 +91,30 @@ impl<'o> Pages<'o> {
 #[derive(Debug)]
 pub(super) struct Shared<'o> {
     objects: &'o [Object],
+    pages: Pages<'o>,
     linker: Linker,
     prepared: OnceLock<std::result::Result<Prepared<'o>, debug_link::Error>>,
+    provisional: OnceLock<Option<Provisional<'o>>>,
+    /// So many bytes of their units have been read for types.
+    units_read: Arc<AtomicU64>,
     /// The kernel of the link before, until its file is used.
     old: Mutex<Option<OldKernel>>,
     /// How long somebody has waited for what is prepared, in microseconds.
     waited: AtomicU64,
-    /// Set when a step asks for what is made ready: nothing more is looked up ahead then.
-    asked: AtomicBool,
 }
 
 impl<'o> Shared<'o> {
     pub(super) fn new(objects: &'o [Object], linker: Linker, old: Option<OldKernel>) -> Self {
-        let (prepared, old, waited) = (OnceLock::new(), Mutex::new(old), AtomicU64::new(0));
-        Shared { objects, linker, prepared, old, waited, asked: AtomicBool::new(false) }
+        Shared {
+            objects,
+            pages: Pages::new(objects),
+            linker,
+            prepared: OnceLock::new(),
+            provisional: OnceLock::new(),
+            units_read: Arc::default(),
+            old: Mutex::new(old),
+            waited: AtomicU64::new(0),
+        }
     }
 
     /// The kernel of the link before, if its file is still to be had.
@@ -113,26 +123,21 @@ impl<'o> Shared<'o> {
     }
 
     /// The maps of the objects.
-    pub(super) fn pages(&self) -> Pages<'o> {
-        Pages::new(self.objects)
+    pub(super) fn pages(&self) -> &Pages<'o> {
+        &self.pages
     }
 
     /// The inputs, made ready for debug information.
     ///
     /// # Errors
     /// A rule that is not followed, each time it is asked for.
-    pub(super) fn prepared(&self) -> std::result::Result<&Prepared<'o>, debug_link::Error> {
-        self.asked.store(true, Ordering::Relaxed);
-        self.prepare()
-    }
-
-    fn prepare(&self) -> std::result::Result<&Prepared<'o>, debug_link::Error> {
+    pub(super) fn prepare(&self) -> std::result::Result<&Prepared<'o>, debug_link::Error> {
         let (asked, mut done_here) = (Instant::now(), false);
         let prepare = || {
             done_here = true;
             let inputs: Vec<Input<'o>> = self.objects.iter().map(Object::input).collect();
             let prepared = Prepared::new(&inputs, self.linker);
-            self.pages().forget_all();
+            self.pages.forget_all();
             prepared
         };
         let prepared = self.prepared.get_or_init(prepare).as_ref().map_err(Clone::clone);
@@ -141,6 +146,11 @@ impl<'o> Shared<'o> {
             self.waited.fetch_add(waited, Ordering::Relaxed);
         }
         prepared
+    }
+
+    /// Whether they are made ready, or cannot be.
+    pub(super) fn is_prepared(&self) -> bool {
+        self.prepared.get().is_some()
     }
 
     /// How long somebody has waited for the preparation since this was last asked, in microseconds.
@@ -153,33 +163,37 @@ impl<'o> Shared<'o> {
         self.objects.iter().map(|object| object.input().data.len() as u64).sum()
     }
 
-    /// Begins in the background, if there are threads to spare. `after` is the step that has just ended.
-    pub(super) fn begin<'scope>(
-        &'scope self,
-        scope: &'scope Scope<'scope, '_>,
-        jobs: &'scope Jobs,
-        timeline: Arc<Timeline>,
-        after: Option<String>,
-    ) {
-        let work = move || {
-            let (verb, output) = PREPARATION;
-            // Whatever goes wrong is met again by the step that needs it.
-            let work = || {
-                let pages = self.pages();
-                let prepared = self.prepare();
-                prepared.map(|known| known.look_ahead(&self.asked, &|read| pages.forget(read)))
-            };
-            let (done, mut step) =
-                timeline.measure(verb, output, "native", || jobs.run_beside(|| work().is_ok()));
-            if let Ok(Some(_)) = done {
-                step.beside = true;
-                step.waited_for.extend(after);
-                step.read = Some(self.size());
-                timeline.push(step);
-            }
-        };
-        // Without a thread the step that needs it does it.
-        let _ = std::thread::Builder::new().spawn_scoped(scope, work);
+    /// Their debug sections with provisional addresses, if they can be had.
+    pub(super) fn provisional(&self) -> Option<&Provisional<'o>> {
+        let make = || self.prepare().ok()?.provisional().ok();
+        self.provisional.get_or_init(make).as_ref()
+    }
+
+    /// Shows how far the reading of units is, until the result is dropped.
+    pub(super) fn show_units(&self) -> Progress {
+        Progress::of("BTF", self.info_len() as u64, self.units_read.clone())
+    }
+}
+
+/// The debug sections of the objects, with provisional addresses.
+impl DebugSource for Shared<'_> {
+    fn info_len(&self) -> usize {
+        let provisional = self.provisional();
+        provisional.and_then(|all| all.contents(".debug_info")).map_or(0, |info| info.len())
+    }
+
+    fn info(&self, range: Range<usize>, out: &mut [u8]) -> std::result::Result<(), Unreadable> {
+        let provisional = self.provisional().ok_or(Unreadable)?;
+        let info = provisional.contents(".debug_info").ok_or(Unreadable)?;
+        self.units_read.fetch_add(range.len() as u64, Ordering::Relaxed);
+        let release = |read: &[u8]| self.pages.forget(read);
+        info.read(range, out, Some(&release)).map_err(|_| Unreadable)
+    }
+
+    fn section(&self, name: &str) -> std::result::Result<Cow<'_, [u8]>, Unreadable> {
+        let provisional = self.provisional().ok_or(Unreadable)?;
+        let contents = provisional.contents(name).map(|section| section.all());
+        contents.unwrap_or(Ok(Cow::Borrowed(&[]))).map_err(|_| Unreadable)
     }
 }
 

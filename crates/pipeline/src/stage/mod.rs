@@ -5,6 +5,7 @@
 //! script. The kernel itself is linked under a temporary name and gets its real name last of all, so
 //! that at no moment, not even when everything is killed, does a half-made `vmlinux` exist.
 
+mod ahead;
 mod apart;
 mod btf;
 mod compare;
@@ -25,6 +26,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
+use dwarf_btf::Memory;
 use image::Elf;
 
 use crate::call::Call;
@@ -43,6 +45,7 @@ use crate::timeline::{self, Link, Timeline};
 use crate::toolbox::Toolbox;
 use crate::tree::Tree;
 
+use ahead::Ahead;
 use inputs::Shared;
 use old::OldKernel;
 
@@ -173,14 +176,16 @@ impl<'a> Stage<'a> {
             Sizes::forget(&self.tree.dir).map_err(|error| error.in_step(&last_link))?;
         }
 
-        let (shared, jobs) =
-            (inputs::Shared::new(&objects, self.followed_linker(), old), self.jobs);
+        let shared = Shared::new(&objects, self.followed_linker(), old);
         self.objects = if lean { Some(shared.size()) } else { self.size_of_objects() };
+        let toolbox = self.toolbox;
+        let types = lean && self.needs.btf && toolbox.engines.of(Part::Btf) == Engine::Native;
+        let (memory, types) = (Memory::default(), toolbox.btf.as_ref().filter(|_| types));
+        let ahead = Ahead::new(&shared, &memory, types);
+        let (jobs, timeline) = (self.jobs, self.timeline.clone());
         let plan = std::thread::scope(|scope| {
-            if lean {
-                shared.begin(scope, jobs, self.timeline.clone(), self.last_step.clone());
-            }
-            self.follow(&shared)
+            let _over = lean.then(|| ahead.start(scope, jobs, timeline));
+            self.follow(&ahead)
         })?;
         let contents = self.timed("SAVE", &self.needs.output.clone(), |stage| {
             witness.check()?;
@@ -205,7 +210,7 @@ impl<'a> Stage<'a> {
         if image == self.needs.output { UNFINISHED } else { image }
     }
 
-    fn step(&mut self, step: &Step, shared: &Shared<'_>) -> Result<()> {
+    fn step(&mut self, step: &Step, ahead: &Ahead<'_, '_>) -> Result<()> {
         process::check_interrupt()?;
         let name = format!("{} {}", step.verb(), step.output());
         if !matches!(step.action, Action::Compare { .. }) {
@@ -214,13 +219,13 @@ impl<'a> Stage<'a> {
         faults::in_step(&name);
         let (verb, output, engine) = (step.verb(), step.output(), step.engine_name());
         let (result, timed) =
-            self.timeline.measure(verb, output, engine, || self.execute(step, shared));
-        self.note(timed, step, shared, result.is_ok());
+            self.timeline.measure(verb, output, engine, || self.execute(step, ahead));
+        self.note(timed, step, ahead, result.is_ok());
         result.map_err(|error| error.in_step(name))
     }
 
     /// Does a step, and others beside it one after the other, in the same threads.
-    fn steps(&mut self, step: &Step, others: &[Step], shared: &Shared<'_>) -> Result<()> {
+    fn steps(&mut self, step: &Step, others: &[Step], ahead: &Ahead<'_, '_>) -> Result<()> {
         process::check_interrupt()?;
         let named = |step: &Step| format!("{} {}", step.verb(), step.output());
         for step in std::iter::once(step).chain(others) {
@@ -231,7 +236,7 @@ impl<'a> Stage<'a> {
         let done = |step: &Step| {
             let (verb, output, engine) = (step.verb(), step.output(), step.engine_name());
             let (result, timed) =
-                stage.timeline.measure(verb, output, engine, || stage.execute(step, shared));
+                stage.timeline.measure(verb, output, engine, || stage.execute(step, ahead));
             (result.map_err(|error| error.in_step(named(step))), timed)
         };
         let in_turn = || {
@@ -249,19 +254,19 @@ impl<'a> Stage<'a> {
         // Threads go from one to the other, so only what all took together is known.
         (timed.cpu_us, timed.threads) = (Some(timeline::micros(cost.cpu)), Some(cost.threads));
         let before = self.last_step.clone();
-        self.note(timed, step, shared, first.is_ok());
+        self.note(timed, step, ahead, first.is_ok());
         let first_done = std::mem::replace(&mut self.last_step, before);
         let mut result = first;
         for ((done, timed), step) in rest.into_iter().zip(others) {
             let timed = timeline::Step { cpu_us: None, threads: None, beside: true, ..timed };
-            self.note(timed, step, shared, done.is_ok());
+            self.note(timed, step, ahead, done.is_ok());
             result = result.and(done);
         }
         self.last_step = first_done;
         result
     }
 
-    fn execute(&self, step: &Step, shared: &Shared<'_>) -> Result<()> {
+    fn execute(&self, step: &Step, ahead: &Ahead<'_, '_>) -> Result<()> {
         use Engine::{Kernel, Native};
         let result = match (&step.action, step.engine) {
             (
@@ -277,7 +282,8 @@ impl<'a> Stage<'a> {
                     reserves_id: (!build_id).then(|| self.followed_linker()),
                     ..self.link_of(image)
                 };
-                if *trial { self.try_link(&link) } else { self.link(&link) }
+                let run = || if *trial { self.try_link(&link) } else { self.link(&link) };
+                ahead.beside(self.last_step.clone(), run)
             }
             (Action::Debug { image, stripped, map, kallsyms, btf, debug_info }, _) => {
                 let step = debug::Debug {
@@ -289,7 +295,7 @@ impl<'a> Stage<'a> {
                     btf: btf.as_ref(),
                     info: *debug_info,
                 };
-                self.put_debug_in(&step, shared)
+                self.put_debug_in(&step, ahead.shared)
             }
             (Action::Sizes { object, of: Part::Kallsyms }, _) => self.kallsyms_room(object),
             (Action::Sizes { object, .. }, _) => self.btf_room(object),
@@ -304,7 +310,7 @@ impl<'a> Stage<'a> {
             }
             (Action::As { source, object }, _) => self.assemble(source, object),
             (Action::Btf { image, linked, object, encoder, .. }, Native) => {
-                self.native_btf_object(image, object, *encoder, linked.as_ref(), shared)
+                self.native_btf_object(image, object, *encoder, linked.as_ref(), ahead)
             }
             (Action::Btf { image, object, .. }, Kernel) => self.kernel_btf_object(image, object),
             (Action::Nm { image, map }, Native) => self.native_map(self.working_name(image), map),

@@ -8,7 +8,8 @@ use crate::plan::{Action, Engine, Part, Plan, Start, Step};
 use crate::say;
 use crate::timeline::{self, Contents, Link, Links, Timeline, size};
 
-use super::inputs::{PREPARATION, Shared};
+use super::ahead::{self, Ahead};
+use super::inputs::PREPARATION;
 use super::{Stage, link};
 
 /// Who waits for less than this has not waited, in microseconds.
@@ -60,17 +61,20 @@ impl Stage<'_> {
         &mut self,
         mut timed: timeline::Step,
         step: &Step,
-        shared: &Shared<'_>,
+        ahead: &Ahead<'_, '_>,
         succeeded: bool,
     ) {
         timed.read = self.size_of_inputs(step);
         if succeeded && makes_a_file(&step.action) {
             timed.written = size(&self.path(self.working_name(step.output())));
         }
-        let waited = shared.take_waited().min(timed.wall_us());
+        let waited = ahead.shared.take_waited().min(timed.wall_us());
         if waited >= NOTICEABLE {
             timed.blocked_us = waited;
             timed.waited_for.push(timeline::name(PREPARATION.0, PREPARATION.1));
+        }
+        if matches!(step.action, Action::Btf { .. }) && ahead.has_read() {
+            timed.waited_for.push(ahead::units());
         }
         self.push(timed);
     }

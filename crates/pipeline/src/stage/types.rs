@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::OnceLock;
 
-use debug_link::{Contents, DebugSections, Dialect, Input, LinkMap};
+use debug_link::{Contents, DebugSections, Dialect, Input, LinkMap, Provisional};
 use dwarf_btf::{DebugSource, Unreadable};
 use image::Elf;
 
@@ -19,6 +19,7 @@ use crate::plan::{DebugInfo, Filled, Linked};
 use crate::progress::Progress;
 use crate::say;
 
+use super::ahead::Ahead;
 use super::debug::{Debug, Fault};
 use super::inputs::{Object, Pages, Shared};
 use super::{Stage, link};
@@ -29,18 +30,18 @@ impl Stage<'_> {
         &self,
         image: &str,
         linked: &Linked,
-        shared: &Shared<'_>,
+        ahead: &Ahead<'_, '_>,
     ) -> Result<Vec<u8>> {
         let dialect = self.toolbox.lean.expect("a lean link has the linker's dialect");
         self.show_types(image, linked)?;
-        match self.jobs.run(|| self.try_types(image, linked, shared, &dialect))? {
+        match self.jobs.run(|| self.try_types(image, linked, ahead, &dialect))? {
             Ok(types) => self.some_types(image, types),
             Err(Fault::Edge(error)) => Err(error),
             Err(Fault::Rule(reason)) => {
                 // What this costs is a file of the size of the kernel.
                 let line = format_args!("types of {image} are read out of a file: {reason}");
                 say::remark(format_args!("vmlinker: {line}"));
-                self.types_of_file(image, linked, shared)
+                self.types_of_file(image, linked, ahead.shared)
             }
         }
     }
@@ -63,7 +64,7 @@ impl Stage<'_> {
         &self,
         image: &str,
         linked: &Linked,
-        shared: &Shared<'_>,
+        ahead: &Ahead<'_, '_>,
         dialect: &Dialect,
     ) -> std::result::Result<Vec<u8>, Fault> {
         let names = [&linked.kallsyms, &linked.btf].into_iter().flatten();
@@ -75,7 +76,11 @@ impl Stage<'_> {
         let path = self.path(image);
         let kernel = files::map(&path)?;
         let elf = Elf::parse(&kernel).map_err(|error| Error::file(&path, error))?;
-        let sections = shared.prepared()?.sections(&made, &elf, &map)?;
+        if let Some(types) = self.types_read_ahead(ahead, &made, &elf, &map)? {
+            return Ok(types);
+        }
+        let shared = ahead.shared;
+        let sections = shared.prepare()?.sections(&made, &elf, &map)?;
         let source = Unwritten::new(&sections, shared.pages());
         let encoded = dwarf_btf::encode_from(&elf, &source, self.encoder_options());
         match (encoded, source.fault.get()) {
@@ -83,6 +88,23 @@ impl Stage<'_> {
             (Err(_), Some(rule)) => Err(Fault::Rule(rule.clone())),
             (Err(error), None) => Err(Fault::Edge(Error::file(&path, error))),
         }
+    }
+
+    /// The types of units that were read ahead, if they can be finished for this image.
+    fn types_read_ahead<'i, 'o: 'i>(
+        &self,
+        ahead: &Ahead<'_, 'o>,
+        made: &[Input<'i>],
+        elf: &Elf<'_>,
+        map: &LinkMap<'i>,
+    ) -> std::result::Result<Option<Vec<u8>>, Fault> {
+        let Some(reading) = ahead.take_units() else { return Ok(None) };
+        let provisional: Option<&Provisional<'i>> = ahead.shared.provisional();
+        let Some(provisional) = provisional else { return Ok(None) };
+        let Some(addresses) = provisional.addresses(made, elf, map)? else { return Ok(None) };
+        let _progress = ahead.shared.show_units();
+        let encoded = reading.finish(elf, &|provisional| addresses.of(provisional));
+        Ok(encoded.map(|encoded| encoded.btf))
     }
 
     /// The types out of a file with debug information, which the linker writes if need be. It says why.
@@ -112,14 +134,14 @@ impl Stage<'_> {
 struct Unwritten<'p, 'a> {
     sections: &'p DebugSections<'a>,
     info: Option<Contents<'p, 'a>>,
-    pages: Pages<'p>,
+    pages: &'p Pages<'a>,
     progress: Progress,
     /// The first rule that could not be followed.
     fault: OnceLock<debug_link::Error>,
 }
 
 impl<'p, 'a> Unwritten<'p, 'a> {
-    fn new(sections: &'p DebugSections<'a>, pages: Pages<'p>) -> Self {
+    fn new(sections: &'p DebugSections<'a>, pages: &'p Pages<'a>) -> Self {
         let info = sections.contents(".debug_info");
         let progress = Progress::new("BTF", info.map_or(0, |info| info.len() as u64));
         Unwritten { sections, info, pages, progress, fault: OnceLock::new() }

@@ -3,6 +3,8 @@
 //! For each kernel the linker, GNU ld or ld.lld, links twice from the very same objects: with debug info, and without it but with a
 //! map. From the second the first is made, and `cmp` decides, build ID and all.
 
+mod ahead;
+
 use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fs;
@@ -142,7 +144,10 @@ fn assert_comes_out(name: &str, kernel: &Kernel) {
     let map = kernel.map(&map, &script);
     let plan = Plan::new(&inputs, &stripped, &map, &kernel.dialect())
         .unwrap_or_else(|e| panic!("{name}: {e}"));
-    assert_contents(&plan, &read(&path("whole")), name);
+    let whole = read(&path("whole"));
+    assert_contents(&plan, &whole, name);
+    let ours = inputs.len() - kernel.made.len();
+    ahead::assert_read_ahead(&inputs, ours, (&stripped, &whole), &map, name);
     // Part by part, as a file is written: padding stays what it was.
     let made = Mutex::new(vec![0; plan.len() as usize]);
     let making = Making { build_id: true, release: None, zeros: false };

@@ -1,0 +1,354 @@
+//! The debug sections before there is an image.
+//!
+//! Where the linker puts what is loaded is known only when it has ended, but of debug information only addresses
+//! depend on that. So the debug sections can be put together before, with *provisional* addresses: every loaded section
+//! of the inputs lies somewhere, at a place of its own, and nothing overlaps. Who reads them learns all but
+//! addresses; those that matter are asked for when there is an image ([`Provisional::addresses`]).
+//!
+//! What the script does with debug sections is not known either. Those of one name are put together input by input, as
+//! every kernel's script has it; that it was so is checked with the map.
+//!
+//! Cost: a table of the global symbols. The checks are a pass over the sections and the image's symbols.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use hashbrown::{HashMap, HashSet};
+use image::consts::{SHF_ALLOC, SHF_EXECINSTR, STB_LOCAL, STB_WEAK, STT_FUNC, STT_OBJECT};
+use image::{Elf, Place as Defined, Section, Symbol};
+
+use crate::contents::Contents;
+use crate::error::Error;
+use crate::layout::{DebugSection, Layout, Place};
+use crate::map::LinkMap;
+use crate::merge::Merged;
+use crate::object::{Input, Object, is_debug};
+use crate::prepare::Prepared;
+use crate::sections::DebugSections;
+use crate::targets::{Target, has_debug_relocations};
+
+/// What has no place of its own: undefined and absolute symbols, and what is not loaded.
+const NOWHERE: u64 = 0x0800_0000;
+/// The first provisional address. All of them fit into 31 bits.
+const FIRST: u64 = 0x1000_0000;
+const LAST: u64 = 0x7fff_ffff;
+/// Between the sections, so that the end of one is not the beginning of another.
+const GAP: u64 = 64;
+
+/// The section of per-CPU variables, and how the names of those begin that come into it.
+const PERCPU: &str = ".data..percpu";
+
+/// Debug sections of the first inputs of a link, with provisional addresses.
+#[derive(Debug)]
+pub struct Provisional<'a> {
+    sections: DebugSections<'a>,
+    /// In the order of their addresses, those of per-CPU variables first.
+    spans: Vec<Span>,
+    percpu: Range<u64>,
+    /// Where global symbols are.
+    globals: HashMap<&'a [u8], u64>,
+}
+
+/// A loaded section of an input.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    /// Its provisional address, and its end.
+    start: u64,
+    end: u64,
+    /// Index of the input, and of the section within it.
+    input: u32,
+    section: u32,
+}
+
+/// What has become of provisional addresses in an image.
+#[derive(Debug)]
+pub struct Addresses<'p> {
+    spans: &'p [Span],
+    /// Of each span; `None` where it is not known.
+    starts: Vec<Option<Final>>,
+}
+
+/// The final place of a section.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Final {
+    At(u64),
+    Discarded,
+}
+
+impl Addresses<'_> {
+    /// The final address of a provisional one: 0 if it was thrown away, `None` if it is not known.
+    pub fn of(&self, provisional: u64) -> Option<u64> {
+        let after = self.spans.partition_point(|span| span.start <= provisional);
+        let index = after.checked_sub(1)?;
+        let into = provisional - self.spans[index].start;
+        let inside = provisional <= self.spans[index].end;
+        match self.starts[index].filter(|_| inside)? {
+            Final::At(start) => Some(start.wrapping_add(into)),
+            Final::Discarded => Some(0),
+        }
+    }
+}
+
+impl<'a> Prepared<'a> {
+    /// Links the debug sections of these inputs for provisional addresses.
+    ///
+    /// # Errors
+    /// Anything that cannot be followed exactly, and more than 2 GiB that are loaded.
+    pub fn provisional(&self) -> Result<Provisional<'a>, Error> {
+        Provisional::new(self)
+    }
+}
+
+impl<'a> Provisional<'a> {
+    fn new(prepared: &Prepared<'a>) -> Result<Self, Error> {
+        let objects = prepared.objects_with(&[])?;
+        let linker = prepared.linker;
+        let mut layout = Layout::by_names(&objects, linker)?;
+        let (spans, percpu) = spread(&objects)?;
+        for span in &spans {
+            layout.places[span.input as usize][span.section as usize] = Place::At(span.start);
+        }
+        let mut merged = Vec::new();
+        for group in &layout.groups {
+            let known = prepared.strings(&group.members);
+            let unknown = || Error::unsupported("debug strings that were not merged");
+            merged.push(Merged::Strings(known.ok_or_else(unknown)??));
+        }
+        crate::merge::set_sizes(&mut layout, &merged);
+        let globals = globals(&objects, &layout);
+        let targets = targets(&objects, &layout, &globals);
+        let lookups = Some(prepared.lookups.clone());
+        let sections = DebugSections { linker, objects, layout, merged, targets, lookups };
+        Ok(Provisional { sections, spans, percpu, globals })
+    }
+
+    /// The section of that name; `None` if there is none.
+    pub fn contents(&self, name: &str) -> Option<Contents<'_, 'a>> {
+        self.sections.contents(name)
+    }
+
+    /// The provisional addresses of the sections of per-CPU variables.
+    pub fn percpu(&self) -> Range<u64> {
+        self.percpu.clone()
+    }
+
+    /// The inputs.
+    pub fn inputs(&self) -> impl Iterator<Item = &Elf<'a>> {
+        self.sections.objects.iter().map(|object| &object.elf)
+    }
+
+    /// The names of all functions of the inputs, some of them more than once.
+    pub fn functions(&self) -> Vec<&'a [u8]> {
+        let all = self.sections.objects.iter().flat_map(|object| &object.symbols);
+        let functions = all.filter(|symbol| symbol.kind == STT_FUNC.0);
+        functions.map(|symbol| symbol.name).collect()
+    }
+
+    /// What has become of the addresses in `image`, of which these inputs are the first; `None` if its debug sections
+    /// are not put together as it was expected.
+    ///
+    /// # Errors
+    /// Anything that cannot be followed exactly; see [`Error`].
+    pub fn addresses(
+        &self,
+        later: &[Input<'a>],
+        image: &Elf<'_>,
+        map: &LinkMap<'a>,
+    ) -> Result<Option<Addresses<'_>>, Error> {
+        let first = &self.sections.objects;
+        if map.linker != self.sections.linker
+            || first.iter().any(|object| !object.is_for(image.header()))
+        {
+            return Ok(None);
+        }
+        let later = Object::parse_all(later)?.into_iter().map(Arc::new);
+        let objects: Vec<_> = first.iter().cloned().chain(later).collect();
+        let layout = Layout::new(&objects, map)?;
+        let starts = self.spans.iter().map(|span| {
+            match layout.places[span.input as usize][span.section as usize] {
+                Place::At(start) => Some(Final::At(start)),
+                Place::Discarded => Some(Final::Discarded),
+                Place::Unknown | Place::Resized | Place::Merged { .. } => None,
+            }
+        });
+        let addresses = Addresses { spans: &self.spans, starts: starts.collect() };
+        let symbols = image.symbols()?;
+        let expected = self.is_put_together(&layout)
+            && self.globals_are_at(&addresses, &symbols)
+            && self.lists_are_whole(&addresses)
+            && self.percpu_is_apart(&addresses, image, &symbols);
+        Ok(expected.then_some(addresses))
+    }
+
+    /// Whether debug sections are made of the same parts in the same order.
+    fn is_put_together(&self, layout: &Layout<'_>) -> bool {
+        let own = &self.sections.layout;
+        own.debug.iter().all(|expected| {
+            let found = layout.debug.iter().find(|found| found.name == expected.name);
+            let parts = |layout: &Layout<'_>, debug: &DebugSection<'_>| -> Vec<(u32, u32, u64)> {
+                match debug.group {
+                    Some(group) => {
+                        let members = layout.groups[group as usize].members.iter();
+                        members.map(|member| (member.input, member.section, 0)).collect()
+                    }
+                    None => {
+                        let pieces = debug.pieces.iter();
+                        pieces.map(|piece| (piece.input, piece.section, piece.offset)).collect()
+                    }
+                }
+            };
+            found.is_some_and(|found| parts(layout, found) == parts(own, expected))
+        })
+    }
+
+    /// Whether global symbols are where their definitions went.
+    fn globals_are_at(&self, addresses: &Addresses<'_>, symbols: &[Symbol<'_>]) -> bool {
+        let globals = symbols
+            .iter()
+            .filter(|symbol| symbol.bind != STB_LOCAL.0 && symbol.place != Defined::Undefined);
+        globals.into_iter().all(|symbol| {
+            let known = self.globals.get(symbol.name).and_then(|&at| addresses.of(at));
+            known.is_none_or(|at| at == symbol.value)
+        })
+    }
+
+    /// Whether no list of locations is cut off, as those of DWARF 4 are where code was thrown away.
+    fn lists_are_whole(&self, addresses: &Addresses<'_>) -> bool {
+        let gone = |(span, place): (&Span, &Option<Final>)| {
+            *place == Some(Final::Discarded)
+                && self.section(span).flags & SHF_EXECINSTR.0 != 0
+                && span.end > span.start
+        };
+        self.contents(".debug_loc").is_none_or(|section| section.len() == 0)
+            || !self.spans.iter().zip(&addresses.starts).any(gone)
+    }
+
+    /// Whether nothing else can be taken for a per-CPU variable: nothing else lies in their section, and if that begins
+    /// at 0, nothing that was thrown away and so is at 0 too has the name of one.
+    fn percpu_is_apart(
+        &self,
+        addresses: &Addresses<'_>,
+        image: &Elf<'_>,
+        symbols: &[Symbol<'_>],
+    ) -> bool {
+        let Some((index, section)) = image.section(PERCPU) else { return true };
+        let within = section.addr..section.addr.saturating_add(section.size);
+        let mut gone: HashSet<(u32, u32)> = HashSet::new();
+        for (span, place) in self.spans.iter().zip(&addresses.starts) {
+            match place {
+                _ if self.percpu.contains(&span.start) => {}
+                Some(Final::At(start)) if span.end > span.start && within.contains(start) => {
+                    return false;
+                }
+                Some(Final::Discarded) => {
+                    gone.insert((span.input, span.section));
+                }
+                Some(Final::At(_)) | None => {}
+            }
+        }
+        if section.addr != 0 || gone.is_empty() {
+            return true;
+        }
+        let ours = symbols.iter().filter(|symbol| symbol.place == Defined::Section(index));
+        let names: HashSet<&[u8]> = ours.map(|symbol| symbol.name).collect();
+        let objects = (0..).zip(&self.sections.objects);
+        let mut all = objects.flat_map(|(input, object)| {
+            object.symbols.iter().map(move |symbol: &Symbol<'_>| (input, symbol))
+        });
+        !all.any(|(input, symbol)| match symbol.place {
+            Defined::Section(section) => {
+                symbol.kind == STT_OBJECT.0
+                    && gone.contains(&(input, section))
+                    && names.contains(symbol.name)
+            }
+            _ => false,
+        })
+    }
+
+    fn section(&self, span: &Span) -> &Section<'a> {
+        &self.sections.objects[span.input as usize].elf.sections()[span.section as usize]
+    }
+}
+
+/// Gives all loaded sections their places, and tells where the per-CPU variables are.
+fn spread(objects: &[Arc<Object<'_>>]) -> Result<(Vec<Span>, Range<u64>), Error> {
+    let mut spans = Vec::new();
+    let mut next = FIRST;
+    let mut percpu_end = FIRST;
+    for percpu in [true, false] {
+        for (input, object) in (0..).zip(objects) {
+            for (index, section) in (0..).zip(object.elf.sections()) {
+                let taken = section.flags & SHF_ALLOC.0 != 0 && !is_debug(section);
+                if !taken || section.name.starts_with(PERCPU.as_bytes()) != percpu {
+                    continue;
+                }
+                let align = section.align.clamp(GAP, 1 << 16);
+                let start = next.checked_next_multiple_of(align);
+                let end = start.and_then(|start| start.checked_add(section.size));
+                let (Some(start), Some(end)) = (start, end.filter(|&end| end < LAST - GAP)) else {
+                    return Err(Error::unsupported("more than 2 GiB that are loaded"));
+                };
+                spans.push(Span { start, end, input, section: index });
+                next = end + GAP;
+            }
+        }
+        if percpu {
+            percpu_end = next;
+        }
+    }
+    Ok((spans, FIRST..percpu_end))
+}
+
+/// Where the definitions of global symbols are, of several the strong one.
+fn globals<'a>(objects: &[Arc<Object<'a>>], layout: &Layout<'_>) -> HashMap<&'a [u8], u64> {
+    let mut globals = HashMap::new();
+    for weak in [false, true] {
+        for (places, object) in layout.places.iter().zip(objects) {
+            for symbol in object.symbols.iter().filter(|symbol| symbol.bind != STB_LOCAL.0) {
+                if (symbol.bind == STB_WEAK.0) == weak && symbol.place != Defined::Undefined {
+                    globals.entry(symbol.name).or_insert_with(|| place_of(symbol, places));
+                }
+            }
+        }
+    }
+    globals
+}
+
+/// The provisional address of what a symbol defines.
+fn place_of(symbol: &Symbol<'_>, places: &[Place]) -> u64 {
+    let Defined::Section(section) = symbol.place else { return NOWHERE };
+    match places.get(section as usize) {
+        Some(Place::At(start)) => start.wrapping_add(symbol.value),
+        _ => NOWHERE,
+    }
+}
+
+/// For each input the targets of its symbols, the null symbol first; nothing for inputs without debug info.
+fn targets(
+    objects: &[Arc<Object<'_>>],
+    layout: &Layout<'_>,
+    globals: &HashMap<&[u8], u64>,
+) -> Vec<Vec<Target>> {
+    let of = |(places, object): (&Vec<Place>, &Arc<Object<'_>>)| {
+        if !has_debug_relocations(object) {
+            return Vec::new();
+        }
+        let target = |symbol: &Symbol<'_>| {
+            if symbol.bind != STB_LOCAL.0 {
+                return Target::Value(globals.get(symbol.name).copied().unwrap_or(NOWHERE));
+            }
+            match symbol.place {
+                Defined::Section(section) => match places.get(section as usize) {
+                    Some(&Place::Merged { group, member }) if symbol.value == 0 => {
+                        Target::Merged { group, member }
+                    }
+                    _ => Target::Value(place_of(symbol, places)),
+                },
+                _ => Target::Value(NOWHERE),
+            }
+        };
+        let own = object.symbols.iter().map(target);
+        std::iter::once(Target::Value(0)).chain(own).collect()
+    };
+    layout.places.iter().zip(objects).map(of).collect()
+}

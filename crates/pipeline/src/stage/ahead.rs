@@ -1,0 +1,240 @@
+//! What is done ahead, while the linker works, by the threads that are to spare.
+//!
+//! In the lean schedule the kernel's objects are read twice besides the linker: for types, and for debug information.
+//! Most of both depends on no link. So beside each link of the plan the next pieces of this work are done, in this order:
+//! the objects are made ready (PREP), their units are read for types (UNITS), and references to strings, which only
+//! debug information needs all of, are looked up (FIND). A piece that is not done when the linker ends is left, but for
+//! PREP, which has no end in between; the step that needs it does the rest, with all threads.
+//!
+//! Nothing is decided here: whatever goes wrong is met again by the step that needs it, and told there.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::Scope;
+
+use dwarf_btf::{Expected, Memory, Options, Reading};
+
+use crate::jobs::Jobs;
+use crate::timeline::{self, Timeline};
+
+use super::inputs::{PREPARATION, Shared};
+
+/// The object that all is about, as the timeline names it.
+const OBJECT: &str = PREPARATION.1;
+/// The pieces after the preparation.
+pub(super) const UNITS: &str = "UNITS";
+const FIND: &str = "FIND";
+
+/// The work that is done ahead.
+pub(super) struct Ahead<'a, 'o> {
+    pub(super) shared: &'a Shared<'o>,
+    memory: &'a Memory<'a>,
+    /// What the types are to be, if they are made here and of objects.
+    types: Option<&'a Options<'static>>,
+    units: Mutex<Units<'a>>,
+    turn: Mutex<Turn>,
+    turned: Condvar,
+    /// Set when the linker has ended.
+    stop: AtomicBool,
+}
+
+/// Units that are read ahead.
+enum Units<'a> {
+    NotBegun,
+    Begun(Box<Reading<'a>>),
+    /// The types are made of them.
+    Taken,
+    /// They cannot be read ahead, or it is too late.
+    Gone,
+}
+
+/// Whose turn it is.
+#[derive(Debug, Default)]
+struct Turn {
+    /// The linker's: something can be done beside it.
+    linking: bool,
+    /// Something is done that soon ends when it is stopped.
+    busy: bool,
+    /// All is over.
+    over: bool,
+    /// The step that had ended when the linker began.
+    after: Option<String>,
+}
+
+/// Ends the work when it is dropped.
+pub(super) struct Over<'w, 'a, 'o>(&'w Ahead<'a, 'o>);
+
+impl Drop for Over<'_, '_, '_> {
+    fn drop(&mut self) {
+        self.0.stop.store(true, Ordering::Relaxed);
+        locked(&self.0.turn).over = true;
+        self.0.turned.notify_all();
+    }
+}
+
+impl<'a, 'o: 'a> Ahead<'a, 'o> {
+    /// `types` are the encoder's options, if types are to be made of the objects.
+    pub(super) fn new(
+        shared: &'a Shared<'o>,
+        memory: &'a Memory<'a>,
+        types: Option<&'a Options<'static>>,
+    ) -> Self {
+        Ahead {
+            shared,
+            memory,
+            types,
+            units: Mutex::new(Units::NotBegun),
+            turn: Mutex::default(),
+            turned: Condvar::new(),
+            stop: AtomicBool::new(false),
+        }
+    }
+
+    /// Starts the thread that does the work, which ends when the result is dropped.
+    pub(super) fn start<'scope>(
+        &'scope self,
+        scope: &'scope Scope<'scope, '_>,
+        jobs: &'scope Jobs,
+        timeline: Arc<Timeline>,
+    ) -> Over<'scope, 'a, 'o> {
+        let work = move || {
+            while let Some(after) = self.wait_for_linker() {
+                self.work(jobs, &timeline, after);
+                let mut turn = locked(&self.turn);
+                turn.busy = false;
+                self.turned.notify_all();
+                // What the linker left no time for is done beside the next one.
+                while turn.linking && !turn.over {
+                    turn = self.turned.wait(turn).unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+        };
+        // Without a thread the steps that need it do it.
+        let _ = std::thread::Builder::new().spawn_scoped(scope, work);
+        Over(self)
+    }
+
+    /// Runs the linker, beside which work is done. `after` is the step that has just ended.
+    pub(super) fn beside<T>(&self, after: Option<String>, link: impl FnOnce() -> T) -> T {
+        self.stop.store(false, Ordering::Relaxed);
+        let mut turn = locked(&self.turn);
+        (turn.linking, turn.after) = (true, after);
+        self.turned.notify_all();
+        drop(turn);
+        let result = link();
+        self.stop.store(true, Ordering::Relaxed);
+        let mut turn = locked(&self.turn);
+        turn.linking = false;
+        self.turned.notify_all();
+        // Its threads are to be had again at once.
+        while turn.busy {
+            turn = self.turned.wait(turn).unwrap_or_else(PoisonError::into_inner);
+        }
+        result
+    }
+
+    /// What has been read ahead of the units, if there is any; it is the caller's then.
+    pub(super) fn take_units(&self) -> Option<Box<Reading<'a>>> {
+        let mut units = locked(&self.units);
+        match std::mem::replace(&mut *units, Units::Gone) {
+            Units::Begun(reading) => {
+                *units = Units::Taken;
+                Some(reading)
+            }
+            Units::NotBegun | Units::Taken | Units::Gone => None,
+        }
+    }
+
+    /// Whether the types are made of units that were read ahead.
+    pub(super) fn has_read(&self) -> bool {
+        matches!(*locked(&self.units), Units::Taken)
+    }
+
+    /// Waits until the linker works; `None` at the end.
+    fn wait_for_linker(&self) -> Option<Option<String>> {
+        let mut turn = locked(&self.turn);
+        while !turn.linking && !turn.over {
+            turn = self.turned.wait(turn).unwrap_or_else(PoisonError::into_inner);
+        }
+        (!turn.over).then(|| turn.after.take())
+    }
+
+    /// Does pieces until all are done, or the linker has ended.
+    fn work(&self, jobs: &Jobs, timeline: &Timeline, mut after: Option<String>) {
+        let mut piece = |verb: &str, work: &(dyn Fn() -> bool + Sync)| {
+            let (done, mut step) =
+                timeline.measure(verb, OBJECT, "native", || jobs.run_beside(work));
+            if let Ok(Some(true)) = done {
+                step.beside = true;
+                step.waited_for.extend(after.replace(step.name()));
+                step.read = Some(self.shared.size());
+                timeline.push(step);
+            }
+        };
+        if !self.shared.is_prepared() {
+            piece(PREPARATION.0, &|| self.shared.prepare().is_ok());
+        }
+        if self.has_units() && self.begin() {
+            piece(UNITS, &|| self.read());
+        }
+        if self.begin() {
+            piece(FIND, &|| self.look_up());
+        }
+    }
+
+    /// Whether there is time for one more piece, which will end soon when it is stopped.
+    fn begin(&self) -> bool {
+        let mut turn = locked(&self.turn);
+        turn.busy = turn.linking && !turn.over && self.shared.is_prepared();
+        turn.busy
+    }
+
+    /// Whether units can be read ahead.
+    fn has_units(&self) -> bool {
+        let begun = matches!(*locked(&self.units), Units::NotBegun | Units::Begun(_));
+        self.types.is_some() && begun
+    }
+
+    /// Reads units; whether any were there to be read.
+    fn read(&self) -> bool {
+        let mut units = locked(&self.units);
+        let begun = matches!(*units, Units::NotBegun);
+        if begun {
+            *units = self.first_units().map_or(Units::Gone, Units::Begun);
+        }
+        let Units::Begun(reading) = &*units else { return false };
+        let left = begun || !reading.is_read();
+        reading.work(&self.stop);
+        left
+    }
+
+    fn first_units(&self) -> Option<Box<Reading<'a>>> {
+        let (shared, options) = (self.shared, self.types?);
+        let provisional = shared.provisional()?;
+        let first = provisional.inputs().next()?;
+        let expected = Expected {
+            endian: first.endian(),
+            machine: first.header().machine,
+            lto: provisional.inputs().find_map(dwarf_btf::lto_note),
+            functions: provisional.functions(),
+            percpu: provisional.percpu(),
+        };
+        Reading::begin(self.memory, shared, &expected, options).ok()?.map(Box::new)
+    }
+
+    /// Looks up where references lead; whether there is anything to look up.
+    fn look_up(&self) -> bool {
+        let pages = self.shared.pages();
+        let prepared = self.shared.prepare();
+        prepared.is_ok_and(|known| known.look_ahead(&self.stop, &|read| pages.forget(read)))
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The name of the step that reads units.
+pub(super) fn units() -> String {
+    timeline::name(UNITS, OBJECT)
+}
