@@ -39,7 +39,7 @@ use crate::pool::{Contents, Met, Offered, Place, Pool, PoolId, SHARDS, Said, par
 use crate::source::Window;
 use crate::strings::FirstUse;
 use crate::twins::{self, Apart, Twins, Witness};
-use crate::unit::{Batch, Header, Headers};
+use crate::unit::{Batch, Header, Queue};
 use crate::units::{Found, Reader, Scratch, at_header};
 use crate::{Encoded, Error};
 
@@ -114,22 +114,6 @@ pub(crate) struct Gathering<'s> {
     pub hash_bits: u32,
     /// What is to be remembered, and what was.
     pub recording: Option<Recording>,
-}
-
-/// Units that are to be read, in their order.
-pub(crate) enum Queue<'s> {
-    All(Headers<'s>),
-    Some(std::vec::IntoIter<Batch>),
-}
-
-impl Queue<'_> {
-    /// Units of about so many bytes; none at the end.
-    fn batch(&mut self, size: usize) -> Read<Batch> {
-        match self {
-            Queue::All(headers) => headers.batch(size),
-            Queue::Some(batches) => Ok(batches.next().unwrap_or_default()),
-        }
-    }
 }
 
 /// What came of a batch, whose first unit it is told by.
@@ -225,7 +209,7 @@ impl<'s> Gathering<'s> {
 
     /// Whether no unit is left to begin with.
     pub fn is_read(&self) -> bool {
-        self.failed.load(Ordering::Relaxed) || locked(&self.headers).are_read()
+        self.failed.load(Ordering::Relaxed) || locked(&self.queue).is_empty()
     }
 
     /// Makes BTF of all units, or gives the reader back and says why it cannot be sure.

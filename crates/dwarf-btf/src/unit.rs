@@ -83,6 +83,30 @@ impl<'d> Headers<'d> {
     }
 }
 
+/// Units that are to be read, in their order.
+pub(crate) enum Queue<'s> {
+    All(Headers<'s>),
+    Some(std::vec::IntoIter<Batch>),
+}
+
+impl Queue<'_> {
+    /// Units of about so many bytes; none at the end.
+    pub fn batch(&mut self, size: usize) -> Read<Batch> {
+        match self {
+            Queue::All(headers) => headers.batch(size),
+            Queue::Some(batches) => Ok(batches.next().unwrap_or_default()),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Queue::All(headers) => headers.are_read(),
+            Queue::Some(batches) => batches.as_slice().is_empty(),
+        }
+    }
+}
+
 impl Header {
     /// The header as it is with `by` bytes more before it.
     fn moved(self, by: usize) -> Self {

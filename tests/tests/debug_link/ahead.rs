@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use debug_link::{Addresses, Input, LinkMap, Prepared, Provisional};
+use debug_link::{Addresses, Input, LinkMap, Linker, Prepared, Provisional};
 use dwarf_btf::{DebugSource, Expected, Memory, Options, PaholeVersion, Reading, Unreadable};
 use image::Elf;
 
@@ -45,29 +45,32 @@ pub(super) fn assert_read_ahead(
     assert_addresses(&provisional, &addresses, &whole, name);
 
     let source = Ahead(&provisional);
-    for pahole in [PaholeVersion::V1_24, PaholeVersion::V1_32] {
-        let options = Options { pahole, ..Options::default() };
-        let expected = Expected {
-            endian: whole.endian(),
-            machine: whole.header().machine,
-            lto: provisional.inputs().find_map(dwarf_btf::lto_note),
-            functions: provisional.functions(),
-            percpu: provisional.percpu(),
-        };
-        let memory = Memory::default();
-        let reading = Reading::begin(&memory, &source, &expected, &options).unwrap();
-        let reading = reading.unwrap_or_else(|| panic!("{name}: it cannot be read ahead"));
-        let types = reading.finish(&stripped, &|address| addresses.of(address));
-        let types = types.unwrap_or_else(|| panic!("{name}: it has to be done in one go"));
-        let linked = dwarf_btf::encode(&whole, &options).unwrap();
-        assert!(types.btf == linked.btf, "{name}: other types, as pahole {pahole} has them");
-        assert_eq!(types.report, linked.report, "{name}");
-    }
-    // Without the made objects a map says of other inputs.
-    let other = first.iter().rev().copied().collect::<Vec<_>>();
-    if let ([_, _, ..], Ok(other)) = (first, Prepared::new(&other, map.linker)) {
-        let turned = other.provisional().unwrap();
-        assert!(turned.addresses(later, &stripped, map).unwrap().is_none(), "{name}");
+    // Both are in turns.
+    let pahole = match map.linker {
+        Linker::Gnu => PaholeVersion::V1_24,
+        Linker::Lld => PaholeVersion::V1_32,
+    };
+    let options = Options { pahole, ..Options::default() };
+    let expected = Expected {
+        endian: whole.endian(),
+        machine: whole.header().machine,
+        lto: provisional.inputs().find_map(dwarf_btf::lto_note),
+        functions: provisional.functions(),
+        percpu: provisional.percpu(),
+    };
+    let memory = Memory::default();
+    let reading = Reading::begin(&memory, &source, &expected, &options).unwrap();
+    let reading = reading.unwrap_or_else(|| panic!("{name}: it cannot be read ahead"));
+    let types = reading.finish(&stripped, &|address| addresses.of(address));
+    let types = types.unwrap_or_else(|| panic!("{name}: it has to be done in one go"));
+    let linked = dwarf_btf::encode(&whole, &options).unwrap();
+    assert!(types.btf == linked.btf, "{name}: other types, as pahole {pahole} has them");
+    assert_eq!(types.report, linked.report, "{name}");
+    // Units of other objects stand among those that were read.
+    let (part, rest) = inputs.split_at(ours / 2);
+    if part.len() > 1 {
+        let part = Prepared::new(part, map.linker).unwrap().provisional().unwrap();
+        assert!(part.addresses(rest, &stripped, map).unwrap().is_none(), "{name}");
     }
 }
 
