@@ -352,3 +352,156 @@ fn targets(
     };
     layout.places.iter().zip(objects).map(of).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use image::consts::{EM_X86_64, ET_REL};
+    use image::{Class, DataSection, Endianness, Header, NewSymbol, Relocatable, Relocation};
+
+    use super::*;
+    use crate::linker::Linker;
+    use crate::map::{Listed, Statement};
+
+    const LOADED: u64 = SHF_ALLOC.0;
+    const CODE: u64 = SHF_ALLOC.0 | SHF_EXECINSTR.0;
+
+    /// An object with these sections of so many bytes, and a global symbol at byte 4 of each that is loaded.
+    fn object(sections: &[(&'static str, u64, usize)], debug: &'static str) -> Vec<u8> {
+        let header = Header {
+            class: Class::Elf64,
+            endian: Endianness::Little,
+            file_type: ET_REL.0,
+            machine: EM_X86_64.0,
+            flags: 0,
+            os_abi: 0,
+            abi_version: 0,
+        };
+        let zeros = vec![0; 64];
+        let loaded = (0..).zip(sections).map(|(index, section)| NewSymbol {
+            name: &section.0[1..],
+            section: Some(index),
+            value: 4,
+            size: 0,
+        });
+        // R_X86_64_64, with an addend of 1.
+        let references = (0..).zip(sections).map(|(symbol, _)| Relocation {
+            offset: u64::from(symbol) * 8,
+            symbol,
+            r_type: 1,
+            addend: 1,
+        });
+        let section = |name, flags, bytes, relocations| DataSection {
+            name,
+            flags,
+            align: 1,
+            bytes,
+            relocations,
+        };
+        let plain = sections
+            .iter()
+            .map(|&(name, flags, len)| section(name, flags, &zeros[..len], Vec::new()));
+        let mut all: Vec<_> = plain.collect();
+        all.push(section(debug, 0, &zeros[..8 * sections.len().max(1)], references.collect()));
+        let symbols = loaded.collect();
+        Relocatable { header, sections: all, symbols, rela: true }.write().unwrap()
+    }
+
+    fn listed(section: &'static str, addr: u64, size: u64) -> Listed<'static> {
+        let (section, file) = (section.as_bytes(), &b"a.o"[..]);
+        Listed { section, addr, size, input_size: size, align: None, file }
+    }
+
+    fn map(inputs: Vec<Listed<'static>>, discarded: Vec<Listed<'static>>) -> LinkMap<'static> {
+        let statement = |name: &'static str, inputs| Statement {
+            name: name.as_bytes(),
+            patterns: vec![vec![name.as_bytes()]],
+            inputs,
+        };
+        let debug = [".debug_info", ".debug_loc"].map(|name| statement(name, Vec::new()));
+        let statements = std::iter::once(statement(".text", inputs)).chain(debug).collect();
+        LinkMap { linker: Linker::Gnu, discarded, statements }
+    }
+
+    const SECTIONS: [(&str, u64, usize); 4] = [
+        (".text", CODE, 16),
+        (".gone", CODE, 16),
+        (".data..percpu", LOADED, 16),
+        (".lost", LOADED, 16),
+    ];
+
+    /// Where each symbol of `object` is found to be with such a map, if all is as expected.
+    fn found(object: &[u8], map: &LinkMap<'_>, image: &[u8]) -> Option<[Option<u64>; 4]> {
+        let first = [Input { name: "a.o", data: object }];
+        let prepared = Prepared::new(&first, Linker::Gnu).unwrap();
+        let provisional = prepared.provisional().unwrap();
+        let image = Elf::parse(image).unwrap();
+        let addresses = provisional.addresses(&[], &image, map).unwrap()?;
+        let mut references = [0; 32];
+        let name =
+            if provisional.contents(".debug_loc").is_some() { ".debug_loc" } else { ".debug_info" };
+        provisional.contents(name).unwrap().read(0..32, &mut references, None).unwrap();
+        let (references, _) = references.as_chunks::<8>();
+        let percpu = u64::from_le_bytes(references[2]);
+        assert!(provisional.percpu().contains(&percpu));
+        assert!(!provisional.percpu().contains(&u64::from_le_bytes(references[0])));
+        let of = |index: usize| addresses.of(u64::from_le_bytes(references[index]));
+        assert_eq!(addresses.of(percpu + 11), of(2).map(|at| at + 11));
+        assert_eq!([percpu + 12, NOWHERE, 0].map(|at| addresses.of(at)), [None; 3]);
+        Some([0, 1, 2, 3].map(of))
+    }
+
+    /// An image with these sections, whose symbols are at byte 4 of each.
+    fn image(sections: &[(&'static str, u64, usize)]) -> Vec<u8> {
+        object(sections, ".comment")
+    }
+
+    #[test]
+    fn an_address_is_that_of_its_section_and_what_was_thrown_away_is_at_0() {
+        let object = object(&SECTIONS, ".debug_info");
+        let inputs = vec![listed(".text", 0x1000, 16), listed(".data..percpu", 0x2000, 16)];
+        let map = map(inputs, vec![listed(".gone", 0, 16)]);
+        let found = found(&object, &map, &image(&[]));
+        assert_eq!(found, Some([Some(0x1005), Some(0), Some(0x2005), None]));
+    }
+
+    #[test]
+    fn what_is_not_as_expected_is_noticed() {
+        let kernel = object(&SECTIONS, ".debug_info");
+        let map_of = |text| map(vec![listed(".text", text, 16)], vec![listed(".gone", 0, 16)]);
+        let ask = |object: &[u8], map: &LinkMap<'_>, image: &[u8]| {
+            let first = [Input { name: "a.o", data: object }];
+            let prepared = Prepared::new(&first, Linker::Gnu).unwrap();
+            let provisional = prepared.provisional().unwrap();
+            let image = Elf::parse(image).unwrap();
+            provisional.addresses(&[], &image, map).unwrap().is_some()
+        };
+        // The image's symbol of .text is at 4, so .text is at 0; or the definition that counts is another.
+        let with_text = image(&[(".text", CODE, 16)]);
+        assert!(ask(&kernel, &map_of(0), &with_text));
+        assert!(!ask(&kernel, &map_of(0x1000), &with_text));
+        assert!(ask(&kernel, &map_of(0x1000), &image(&[])));
+        // Something else lies in the section of per-CPU variables, which is at 0 here.
+        let with_percpu = image(&[(".data..percpu", LOADED, 64)]);
+        assert!(!ask(&kernel, &map_of(0x20), &with_percpu));
+        assert!(ask(&kernel, &map_of(0x1000), &with_percpu));
+        // Code was thrown away, and lists of locations end where it did.
+        let lists = object(&SECTIONS, ".debug_loc");
+        assert!(!ask(&lists, &map_of(0x1000), &image(&[])));
+        let map = map(vec![listed(".text", 0x1000, 16), listed(".gone", 0x2000, 16)], Vec::new());
+        assert!(ask(&lists, &map, &image(&[])));
+    }
+
+    #[test]
+    fn a_later_input_with_debug_information_is_not_expected() {
+        let (first, later) = (object(&SECTIONS, ".debug_info"), object(&[], ".debug_info"));
+        let prepared = Prepared::new(&[Input { name: "a.o", data: &first }], Linker::Gnu).unwrap();
+        let provisional = prepared.provisional().unwrap();
+        let image = image(&[]);
+        let (elf, map) = (Elf::parse(&image).unwrap(), map(Vec::new(), Vec::new()));
+        let later = [Input { name: "b.o", data: &later }];
+        assert!(provisional.addresses(&later, &elf, &map).unwrap().is_none());
+        assert!(provisional.addresses(&[], &elf, &map).unwrap().is_some());
+        let lld = LinkMap { linker: Linker::Lld, ..map };
+        assert!(provisional.addresses(&[], &elf, &lld).unwrap().is_none());
+    }
+}

@@ -238,3 +238,58 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(super) fn units() -> String {
     timeline::name(UNITS, OBJECT)
 }
+
+#[cfg(test)]
+mod tests {
+    use debug_link::Linker;
+
+    use super::*;
+
+    /// Two links, of no objects; the steps that were noted, and whether something was ready when the first had ended.
+    fn steps(threads: usize) -> (Vec<timeline::Step>, bool) {
+        let shared = Shared::new(&[], Linker::Gnu, None);
+        let memory = Memory::default();
+        let ahead = Ahead::new(&shared, &memory, None);
+        let (jobs, timeline) = (Jobs::Fixed(threads), Arc::new(Timeline::start()));
+        let ready = std::thread::scope(|scope| {
+            let _over = ahead.start(scope, &jobs, timeline.clone());
+            let wait = || {
+                let start = std::time::Instant::now();
+                while !shared.is_prepared() && start.elapsed().as_millis() < 2000 && threads > 1 {
+                    std::thread::yield_now();
+                }
+                shared.is_prepared()
+            };
+            let ready = ahead.beside(Some("KSYMS a.o".to_owned()), wait);
+            assert!(ahead.take_units().is_none() && !ahead.has_read());
+            ahead.beside(None, || ());
+            ready
+        });
+        (timeline.finish().steps, ready)
+    }
+
+    #[test]
+    fn objects_are_made_ready_beside_the_first_link() {
+        let (steps, ready) = steps(2);
+        assert!(ready);
+        let [step] = &steps[..] else { panic!("{steps:?}") };
+        assert_eq!((step.name().as_str(), step.beside), ("PREP vmlinux.o", true));
+        assert_eq!((&step.waited_for[..], step.threads), (&["KSYMS a.o".to_owned()][..], Some(1)));
+    }
+
+    #[test]
+    fn without_a_thread_to_spare_nothing_is_done_ahead() {
+        let (steps, ready) = steps(1);
+        assert!(!ready && steps.is_empty(), "{steps:?}");
+    }
+
+    #[test]
+    fn a_link_that_never_comes_is_not_waited_for() {
+        let shared = Shared::new(&[], Linker::Gnu, None);
+        let memory = Memory::default();
+        let ahead = Ahead::new(&shared, &memory, None);
+        let jobs = Jobs::Fixed(2);
+        std::thread::scope(|scope| drop(ahead.start(scope, &jobs, Arc::new(Timeline::start()))));
+        assert!(!shared.is_prepared());
+    }
+}
