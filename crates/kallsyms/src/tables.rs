@@ -134,12 +134,14 @@ impl<'a> Tables<'a> {
         if form == Form::Addresses {
             offsets.clear();
         }
-        let Compressed { tokens, names, markers } = compress(&symbols);
         let cut = options.lto_clang && !dialect.lto_suffix.is_empty();
-        let seqs = match dialect.seqs_of_names {
+        let order = || match dialect.seqs_of_names {
             true => by_name::order_by_name(&symbols, cut.then_some(dialect.lto_suffix.as_slice())),
             false => Vec::new(),
         };
+        // Tokens are chosen one after the other, which leaves other threads little to do.
+        let (compressed, seqs) = rayon::join(|| compress(&symbols), order);
+        let Compressed { tokens, names, markers } = compressed;
         let tables = Tables {
             dialect: dialect.clone(),
             form,

@@ -155,7 +155,7 @@ impl Plan {
 
     /// How many of the steps behind the step `at` can be done beside it, one after the other.
     ///
-    /// While types are made, the symbols, which need nothing of them, are read and made into tables. And while ids are
+    /// Objects of known sizes are made beside each other. While types are made, the symbols, which need nothing of them, are read and made into tables. And while ids are
     /// filled into the linked kernel, its symbols are listed and its tables sorted: each step reads and changes a
     /// part of it that no other one does.
     pub fn beside(&self, at: usize) -> usize {
@@ -166,6 +166,7 @@ impl Plan {
                 let kind = matches!(step.action, Action::Nm { .. } | Action::Ksyms { .. });
                 kind && !step.inputs().contains(&types.output())
             },
+            Action::Sizes { .. } => |_, step| matches!(step.action, Action::Sizes { .. }),
             Action::Btfids { .. } => {
                 |_, step| matches!(step.action, Action::Nm { .. } | Action::Sorttable { .. })
             }
