@@ -376,7 +376,7 @@ mod tests {
             os_abi: 0,
             abi_version: 0,
         };
-        let zeros = vec![0; 64];
+        let zeros = [0; 64];
         let loaded = (0..).zip(sections).map(|(index, section)| NewSymbol {
             name: &section.0[1..],
             section: Some(index),
