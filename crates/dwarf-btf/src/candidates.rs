@@ -16,7 +16,7 @@ use rayon::prelude::*;
 
 use crate::Rules;
 use crate::strings::{StrId, Strings};
-use crate::symbols::{Symbols, cut};
+use crate::symbols::{Section, Symbols, cut, percpu_section};
 
 /// What is known of an image before it is linked.
 #[derive(Debug, Clone)]
@@ -49,15 +49,24 @@ pub(crate) struct Candidates {
 }
 
 impl Candidates {
-    /// Those of an image.
-    pub fn of_symbols(symbols: &Symbols<'_>) -> Self {
-        let section = symbols.percpu_section;
-        Candidates {
-            functions: symbols.by_name.clone(),
-            count: symbols.functions.len(),
-            percpu: section.map_or(0..0, |s| s.address..s.address.saturating_add(s.size)),
-            too_many: false,
+    /// Those of an image whose functions have these names, numbered below `count`.
+    pub fn of_image(elf: &Elf<'_>, names: &[StrId], count: usize, rules: &Rules) -> Self {
+        let end = |section: Section| section.address.saturating_add(section.size);
+        let percpu = percpu_section(elf, rules).map_or(0..0, |s| s.address..end(s));
+        Candidates { percpu, ..Self::named(names, count) }
+    }
+
+    fn named(names: &[StrId], len: usize) -> Self {
+        let mut functions = vec![0; len];
+        let mut count = 0;
+        for &name in names {
+            let index = &mut functions[name as usize];
+            if *index == 0 && name != 0 {
+                count += 1;
+                *index = count;
+            }
         }
+        Candidates { functions, count: count as usize, ..Candidates::default() }
     }
 
     /// Those of an image that is to be linked.
@@ -69,17 +78,8 @@ impl Candidates {
         };
         let named: Vec<StrId> =
             expected.functions.par_iter().with_min_len(4096).filter_map(of).collect();
-        let mut functions = vec![0; strings.len()];
-        let mut count = 0;
-        for name in named {
-            let index = &mut functions[name as usize];
-            if *index == 0 && name != 0 {
-                count += 1;
-                *index = count;
-            }
-        }
         let percpu = if rules.vars { expected.percpu.clone() } else { 0..0 };
-        Candidates { functions, count: count as usize, percpu, too_many: true }
+        Candidates { percpu, too_many: true, ..Self::named(&named, strings.len()) }
     }
 
     /// The names of the functions.

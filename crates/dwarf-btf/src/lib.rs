@@ -36,6 +36,8 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+use std::sync::atomic::AtomicBool;
+
 mod abbrev;
 mod base;
 mod cache;
@@ -88,6 +90,8 @@ use options::Rules;
 pub use options::{Language, Options, PaholeVersion, ReadAt};
 pub use phases::{Memory, Reading, Remembered};
 pub use source::{DebugSource, Unreadable};
+use symbols::Unsorted;
+use units::Reader;
 pub use units::lto_note;
 
 /// What was made.
@@ -145,14 +149,31 @@ fn encode_dwarf<'d>(
 ) -> Result<Encoded, Error> {
     let rules = Rules::new(options);
     let arena = strings::Arena::default();
-    let (mut reader, symbols) = units::Reader::new(elf, dwarf, &arena, rules)?;
-    let linked = Linked { elf, symbols, addresses: FinalAddresses::are_known() };
-    if phases::is_split(options) && !reader.merged {
+    let unsorted = Unsorted::of(elf, &rules)?;
+    // Units are read while symbols are sorted.
+    let begin = || {
+        let (reader, names) = Reader::new(elf, dwarf, &arena, rules.clone(), &unsorted);
+        if !phases::is_split(options) || reader.merged {
+            return (names, Err(reader));
+        }
         let gathering = Gathering::new(reader, options.hash_bits);
-        match phases::finish(gathering, &linked)? {
-            Outcome::Done(encoded) => return Ok(encoded),
-            Outcome::InDoubt(back, _) => reader = *back,
+        gathering.work(&AtomicBool::new(false));
+        (names, Ok(gathering))
+    };
+    let ((names, begun), symbols) = rayon::join(begin, || unsorted.sorted(elf, &rules));
+    let linked = |reader: &Reader<'_>| {
+        let mut symbols = symbols?;
+        symbols.number(&names, reader.strings.len());
+        Ok::<_, Error>(Linked { elf, symbols, addresses: FinalAddresses::are_known() })
+    };
+    match begun {
+        Err(reader) => stream::encode(&linked(&reader)?, &reader, options),
+        Ok(gathering) => {
+            let linked = linked(&gathering.reader)?;
+            match phases::finish(gathering, &linked)? {
+                Outcome::Done(encoded) => Ok(encoded),
+                Outcome::InDoubt(reader, _) => stream::encode(&linked, &reader, options),
+            }
         }
     }
-    stream::encode(&linked, &reader, options)
 }

@@ -149,7 +149,7 @@ impl<'m> Reading<'m> {
         let Reader { strings, rules, candidates, .. } = &gathering.reader;
         let met = strings.mark();
         let names = (strings, |name: &_| strings.intern_copy(name));
-        let symbols = Symbols::load(elf, &elf.symbols().ok()?, names, rules).ok()?;
+        let symbols = Symbols::load(elf, names, rules).ok()?;
         let unexpected = |name| candidates.function(name).is_none() && met.has(name);
         let mut functions = symbols.functions.iter();
         if symbols.functions.is_empty() || functions.any(|function| unexpected(function.name)) {

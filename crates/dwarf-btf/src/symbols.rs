@@ -61,11 +61,63 @@ pub(crate) struct Symbols<'s> {
 
 /// A symbol of a function.
 struct Found<'s> {
-    /// The function's name, and its number.
+    /// The function's name.
     base: &'s [u8],
-    id: StrId,
     /// Address and full name.
     entry: (u64, &'s [u8]),
+}
+
+/// Symbols as they stand in the image. Units can be read when the functions' names are known; the rest of what is
+/// to be known can be made meanwhile.
+pub(crate) struct Unsorted<'s> {
+    all: Vec<Symbol<'s>>,
+    found: Vec<Found<'s>>,
+}
+
+impl<'s> Unsorted<'s> {
+    pub fn of(elf: &Elf<'s>, rules: &Rules) -> Result<Self, Error> {
+        let all = elf.symbols()?;
+        let found = all
+            .par_iter()
+            .with_min_len(4096)
+            .filter(|symbol| symbol.kind == consts::STT_FUNC.0)
+            .filter_map(|symbol| {
+                let base = if rules.cut_suffixes { cut(symbol.name)? } else { symbol.name };
+                Some(Found { base, entry: (symbol.value, symbol.name) })
+            })
+            .collect();
+        Ok(Unsorted { all, found })
+    }
+
+    /// The names of the functions, as `intern` numbers them among `strings`, one for each symbol.
+    pub fn names(
+        &self,
+        strings: &Strings<'_>,
+        intern: &(impl Fn(&'s [u8]) -> StrId + Sync),
+    ) -> Vec<StrId> {
+        strings.reserve(self.found.len());
+        let found = self.found.par_iter().with_min_len(4096);
+        found.map(|found| intern(found.base)).collect()
+    }
+
+    /// What the image says, with indexes into [`Unsorted::names`] for the functions' names.
+    pub fn sorted(&self, elf: &Elf<'s>, rules: &Rules) -> Result<Symbols<'s>, Error> {
+        let mut symbols =
+            Symbols { percpu_section: percpu_section(elf, rules), ..Symbols::default() };
+        symbols.percpu(elf, &self.all, rules);
+        symbols.functions(&self.found);
+        if rules.kfunc_tags {
+            symbols.kfuncs(elf, &self.all)?;
+        }
+        Ok(symbols)
+    }
+}
+
+/// The section of the per-CPU variables, if they are asked for.
+pub(crate) fn percpu_section(elf: &Elf<'_>, rules: &Rules) -> Option<Section> {
+    let (index, section) = elf.section(PERCPU).filter(|_| rules.vars)?;
+    let addresses = crate::relocate::addresses(elf);
+    Some(Section { index, address: addresses[index as usize], size: section.size })
 }
 
 /// A section that has variables.
@@ -79,33 +131,27 @@ pub(crate) struct Section {
 const PERCPU: &str = ".data..percpu";
 
 impl<'s> Symbols<'s> {
-    /// Of the image's symbols `all`, with names as `intern` numbers them among `strings`.
+    /// Of an image, with names as `intern` numbers them among `strings`.
     pub fn load(
         elf: &Elf<'s>,
-        all: &[Symbol<'s>],
         (strings, intern): (&Strings<'_>, impl Fn(&'s [u8]) -> StrId + Sync),
         rules: &Rules,
     ) -> Result<Self, Error> {
-        let mut symbols = Symbols::default();
-        if rules.vars {
-            let addresses = crate::relocate::addresses(elf);
-            symbols.percpu_section = elf.section(PERCPU).map(|(index, section)| Section {
-                index,
-                address: addresses[index as usize],
-                size: section.size,
-            });
-        }
-        symbols.percpu(elf, all, rules);
-        strings.reserve(all.len() / 2);
-        symbols.functions(all, intern, rules);
-        symbols.by_name = vec![0; strings.len()];
-        for (index, function) in symbols.functions.iter().enumerate() {
-            symbols.by_name[function.name as usize] = index as u32 + 1;
-        }
-        if rules.kfunc_tags {
-            symbols.kfuncs(elf, all)?;
-        }
+        let unsorted = Unsorted::of(elf, rules)?;
+        let (symbols, names) =
+            rayon::join(|| unsorted.sorted(elf, rules), || unsorted.names(strings, &intern));
+        let mut symbols = symbols?;
+        symbols.number(&names, strings.len());
         Ok(symbols)
+    }
+
+    /// Tells the numbers of the functions' names, of which there are fewer than `count`.
+    pub fn number(&mut self, names: &[StrId], count: usize) {
+        self.by_name = vec![0; count];
+        for (index, function) in (1..).zip(&mut self.functions) {
+            function.name = names[function.name as usize];
+            self.by_name[function.name as usize] = index;
+        }
     }
 
     /// Address and full name of each of a function's symbols.
@@ -186,23 +232,7 @@ impl<'s> Symbols<'s> {
         self.percpu.iter().any(|symbol| symbol.name == name)
     }
 
-    fn functions(
-        &mut self,
-        all: &[Symbol<'s>],
-        intern: impl Fn(&'s [u8]) -> StrId + Sync,
-        rules: &Rules,
-    ) {
-        // Names are met in the order in which they stand in the image.
-        let found: Vec<Found<'s>> = all
-            .par_iter()
-            .with_min_len(4096)
-            .filter(|symbol| symbol.kind == consts::STT_FUNC.0)
-            .filter_map(|symbol| {
-                let base = if rules.cut_suffixes { cut(symbol.name)? } else { symbol.name };
-                let (id, entry) = (intern(base), (symbol.value, symbol.name));
-                Some(Found { base, id, entry })
-            })
-            .collect();
+    fn functions(&mut self, found: &[Found<'s>]) {
         let prefixes = found.par_iter().with_min_len(4096).enumerate();
         let mut order: Vec<(u128, u32)> =
             prefixes.map(|(index, found)| (prefix(found.base), index as u32)).collect();
@@ -213,12 +243,11 @@ impl<'s> Symbols<'s> {
         });
         self.entries = order.par_iter().with_min_len(4096).map(|at| of(at).entry).collect();
         let mut start = 0;
-        for group in order.chunk_by(|a, b| of(a).id == of(b).id) {
+        for group in order.chunk_by(|a, b| a.0 == b.0 && of(a).base == of(b).base) {
             let end = start + group.len() as u32;
-            let Found { base, id, .. } = of(&group[0]);
             self.functions.push(ElfFunction {
-                name: *id,
-                text: base,
+                name: group[0].1,
+                text: of(&group[0]).base,
                 entries: (start, end),
                 ambiguous: ambiguous(&self.entries[start as usize..end as usize]),
                 kfunc: None,

@@ -13,7 +13,7 @@ use crate::resolve::{self, Offsets};
 use crate::sections::{Dwarf, Sections};
 use crate::source::{Info, Window};
 use crate::strings::{Arena, Names, SavedStrings, StrId, Strings};
-use crate::symbols::Symbols;
+use crate::symbols::Unsorted;
 use crate::unit::{Header, Headers, Unit, Values};
 use crate::walk::{Dies, Walk, Wanted};
 use crate::{Error, Rules};
@@ -71,23 +71,23 @@ pub(crate) struct Scratch {
 }
 
 impl<'s> Reader<'s> {
-    /// For an image that is there, which has the symbols.
+    /// For an image that is there, which has these symbols. Gives the numbers of the functions' names too.
     pub fn new(
         elf: &Elf<'s>,
         dwarf: &'s Dwarf<'_>,
         arena: &'s Arena,
         rules: Rules,
-    ) -> Result<(Self, Symbols<'s>), Error> {
+        symbols: &Unsorted<'s>,
+    ) -> (Self, Vec<StrId>) {
         let sections = dwarf.sections();
-        let (strings, all) =
-            rayon::join(|| Strings::new(sections.strings, arena), || elf.symbols());
+        let strings = Strings::new(sections.strings, arena);
         let names = OwnNames::new(&strings);
-        let symbols = Symbols::load(elf, &all?, (&strings, |name| strings.intern(name)), &rules)?;
+        let functions = symbols.names(&strings, &|name| strings.intern(name));
         let note = lto_note(elf);
         let reader = Reader {
             sections,
             info: dwarf.info(),
-            candidates: Candidates::of_symbols(&symbols),
+            candidates: Candidates::of_image(elf, &functions, strings.len(), &rules),
             strings,
             rules,
             registers: Registers::of(elf.header().machine),
@@ -95,7 +95,7 @@ impl<'s> Reader<'s> {
             merged: note == Some(true),
             may_refer_across: note.is_none(),
         };
-        Ok((reader, symbols))
+        (reader, functions)
     }
 
     /// For an image that is to be linked, with strings that were `saved`; `None` if those are not sound.
