@@ -1,7 +1,7 @@
 //! More threads than make wants.
 //!
-//! What counts is how many threads of the program want a processor at the same time: they are counted while it works
-//! on a real kernel. The first of them waits for the others, and threads that wait are no harm.
+//! What counts is how many threads of the program, and of the linker that it runs, want a processor at the same time: they
+//! are counted while it works on a real kernel. The first of them waits for the others, and threads that wait are no harm.
 
 use std::fs;
 use std::path::Path;
@@ -43,14 +43,17 @@ fn program_of(make: u32) -> Option<u32> {
     })
 }
 
-/// How many threads of a process run or are ready to.
+/// How many threads of a process and of its children run or are ready to.
 fn running(process: u32) -> usize {
     let Ok(tasks) = fs::read_dir(format!("/proc/{process}/task")) else { return 0 };
-    let runs = |task: fs::DirEntry| {
-        let stat = fs::read_to_string(task.path().join("stat")).ok()?;
-        stat.rsplit(") ").next()?.starts_with('R').then_some(())
+    let of = |task: fs::DirEntry| {
+        let read = |name: &str| fs::read_to_string(task.path().join(name)).unwrap_or_default();
+        let runs = read("stat").rsplit(") ").next().is_some_and(|stat| stat.starts_with('R'));
+        let children = read("children");
+        let children = children.split_whitespace().filter_map(|word| word.parse().ok());
+        usize::from(runs) + children.map(running).sum::<usize>()
     };
-    tasks.flatten().filter_map(runs).count()
+    tasks.flatten().map(of).sum()
 }
 
 /// `make -jN` of a target whose recipe is this command.

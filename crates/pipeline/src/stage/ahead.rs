@@ -72,6 +72,16 @@ impl Drop for Over<'_, '_, '_> {
     }
 }
 
+/// Says that nothing is done any more when it is dropped, whatever has ended it.
+struct Idle<'w, 'a, 'o>(&'w Ahead<'a, 'o>);
+
+impl Drop for Idle<'_, '_, '_> {
+    fn drop(&mut self) {
+        locked(&self.0.turn).busy = false;
+        self.0.turned.notify_all();
+    }
+}
+
 impl<'a, 'o: 'a> Ahead<'a, 'o> {
     /// `types` are the encoder's options, if types are to be made of the objects.
     pub(super) fn new(
@@ -99,11 +109,11 @@ impl<'a, 'o: 'a> Ahead<'a, 'o> {
     ) -> Over<'scope, 'a, 'o> {
         let work = move || {
             while let Some(after) = self.wait_for_linker() {
+                let idle = Idle(self);
                 self.work(jobs, &timeline, after);
-                let mut turn = locked(&self.turn);
-                turn.busy = false;
-                self.turned.notify_all();
+                drop(idle);
                 // What the linker left no time for is done beside the next one.
+                let mut turn = locked(&self.turn);
                 while turn.linking && !turn.over {
                     turn = self.turned.wait(turn).unwrap_or_else(PoisonError::into_inner);
                 }
