@@ -85,7 +85,10 @@ pub(crate) fn functions(
     cu: &mut Cu,
 ) -> Read<()> {
     let dies = context.dies;
-    let function_names = function_names(dies, context.strings)?;
+    // The names of all functions that an image has are known; others matter only where it may have more.
+    let all =
+        context.candidates.too_many || context.candidates.functions() == 0 || context.rules.explain;
+    let function_names = function_names(dies, context.strings, all)?;
     let considered = |index: usize| {
         let die = &dies.funcs[index];
         let name = function_names[index];
@@ -178,8 +181,9 @@ fn misplaced(func: u32, params: &[Working]) -> impl Iterator<Item = Misplaced> {
 }
 
 /// Names of all functions that are not declarations only, those of abstract origins and specifications
-/// filled in, in pahole's order; 0 for the others.
-fn function_names(dies: &Dies, strings: &Strings<'_>) -> Read<Vec<StrId>> {
+/// filled in, in pahole's order; 0 for the others. Unless `all` are asked for, 0 may stand for a name that was not
+/// met before.
+fn function_names(dies: &Dies, strings: &Strings<'_>, all: bool) -> Read<Vec<StrId>> {
     let mut codes: Vec<Code> = dies.funcs.iter().map(|die| die.name).collect();
     for &index in &dies.func_order {
         let die = &dies.funcs[index as usize];
@@ -190,7 +194,8 @@ fn function_names(dies: &Dies, strings: &Strings<'_>) -> Read<Vec<StrId>> {
     }
     let named = |(die, &code): (&FuncDie, &Code)| match die.declaration {
         true => Ok(0),
-        false => strings.of_code(code),
+        false if all => strings.of_code(code),
+        false => strings.if_met(code),
     };
     dies.funcs.iter().zip(&codes).map(named).collect()
 }

@@ -116,8 +116,8 @@ impl Arena {
 /// The strings of a run.
 #[derive(Debug)]
 pub(crate) struct Strings<'s> {
-    /// By offset into `section`: the number of the string and 1, 0 before it is met. Its pages come when they are
-    /// touched.
+    /// By offset into `section`: the number of the string and 1, 0 before it is met, or [`UNMET`]. Its pages come when
+    /// they are touched.
     by_offset: Box<[AtomicU32]>,
     shards: Vec<Mutex<Shard<'s>>>,
     section: &'s [u8],
@@ -142,6 +142,9 @@ impl Mark {
         id.checked_sub(1).is_none_or(known)
     }
 }
+
+/// Nobody but [`Strings::if_met`] has asked for the string at an offset, and it was not known then.
+const UNMET: u32 = u32::MAX;
 
 /// A hash of 64 bits out of half of one: a table looks at both ends.
 fn spread(half: u32) -> u64 {
@@ -265,7 +268,7 @@ impl<'s> Strings<'s> {
     pub fn at_offset(&self, offset: u64) -> Read<StrId> {
         match self.by_offset.get(offset as usize) {
             Some(known) => match known.load(Ordering::Relaxed) {
-                0 => self.meet(offset as usize),
+                0 | UNMET => self.meet(offset as usize),
                 id => Ok(id - 1),
             },
             None => Err(Fault { offset: offset as usize, cause: "a name behind .debug_str" }),
@@ -277,6 +280,32 @@ impl<'s> Strings<'s> {
         let id = self.intern(Cursor::new(self.section, offset, false).cstr()?);
         self.by_offset[offset].store(id + 1, Ordering::Relaxed);
         Ok(id)
+    }
+
+    /// The string of a code that is no old one; 0 if it was not met under any code so far. What was not met once
+    /// may be told so later too.
+    pub fn if_met(&self, code: Code) -> Read<StrId> {
+        let offset = code.wrapping_sub(1) as usize;
+        let known = match self.by_offset.get(offset) {
+            Some(known) if code & NUMBERED == 0 => known,
+            _ => return self.of_code(code),
+        };
+        match known.load(Ordering::Relaxed) {
+            0 => {}
+            UNMET => return Ok(0),
+            id => return Ok(id - 1),
+        }
+        match self.find(Cursor::new(self.section, offset, false).cstr()?) {
+            u32::MAX => {
+                // If another thread meets it now, its number stays.
+                let _ = known.compare_exchange(0, UNMET, Ordering::Relaxed, Ordering::Relaxed);
+                Ok(0)
+            }
+            id => {
+                known.store(id + 1, Ordering::Relaxed);
+                Ok(id)
+            }
+        }
     }
 
     /// The strings that are known now.
