@@ -161,6 +161,7 @@ fn encode_dwarf<'d>(
         (names, Ok(gathering))
     };
     let ((names, begun), symbols) = rayon::join(begin, || unsorted.sorted(elf, &rules));
+    drop(unsorted);
     let linked = |reader: &Reader<'_>| {
         let mut symbols = symbols?;
         symbols.number(&names, reader.strings.len());

@@ -70,23 +70,45 @@ struct Found<'s> {
 /// Symbols as they stand in the image. Units can be read when the functions' names are known; the rest of what is
 /// to be known can be made meanwhile.
 pub(crate) struct Unsorted<'s> {
-    all: Vec<Symbol<'s>>,
     found: Vec<Found<'s>>,
+    /// What is in the sections of per-CPU variables and of kfuncs.
+    others: Vec<Symbol<'s>>,
 }
+
+/// What a part of the image's symbols is to [`Unsorted`].
+type Part<'s> = (Vec<Found<'s>>, Vec<Symbol<'s>>);
 
 impl<'s> Unsorted<'s> {
     pub fn of(elf: &Elf<'s>, rules: &Rules) -> Result<Self, Error> {
-        let all = elf.symbols()?;
-        let found = all
-            .par_iter()
-            .with_min_len(4096)
-            .filter(|symbol| symbol.kind == consts::STT_FUNC.0)
-            .filter_map(|symbol| {
-                let base = if rules.cut_suffixes { cut(symbol.name)? } else { symbol.name };
-                Some(Found { base, entry: (symbol.value, symbol.name) })
-            })
-            .collect();
-        Ok(Unsorted { all, found })
+        const PART: usize = 1 << 13;
+        let of_interest = [PERCPU, KFUNCS].map(|name| Some(elf.section(name)?.0));
+        let part = |part: usize| {
+            let symbols = elf.symbols_in(part * PART..(part + 1) * PART)?;
+            let base = |name| if rules.cut_suffixes { cut(name) } else { Some(name) };
+            let functions = symbols.iter().filter(|symbol| symbol.kind == consts::STT_FUNC.0);
+            let found = functions
+                .filter_map(|symbol| {
+                    Some(Found { base: base(symbol.name)?, entry: (symbol.value, symbol.name) })
+                })
+                .collect();
+            let others = symbols.into_iter().filter(|symbol| match symbol.place {
+                Place::Section(index) => of_interest.contains(&Some(index)),
+                _ => false,
+            });
+            Ok((found, others.collect()))
+        };
+        // A table that ends behind the file is an error at once, and does not say how many there are.
+        elf.symbols_in(0..0)?;
+        let parts = elf.symbol_entries().div_ceil(PART);
+        // Of several errors the first is told.
+        let parts: Vec<Result<Part<'s>, Error>> = (0..parts).into_par_iter().map(part).collect();
+        let (mut found, mut others) = (Vec::new(), Vec::new());
+        for part in parts {
+            let part = part?;
+            found.extend(part.0);
+            others.extend(part.1);
+        }
+        Ok(Unsorted { others, found })
     }
 
     /// The names of the functions, as `intern` numbers them among `strings`, one for each symbol.
@@ -104,10 +126,10 @@ impl<'s> Unsorted<'s> {
     pub fn sorted(&self, elf: &Elf<'s>, rules: &Rules) -> Result<Symbols<'s>, Error> {
         let mut symbols =
             Symbols { percpu_section: percpu_section(elf, rules), ..Symbols::default() };
-        symbols.percpu(elf, &self.all, rules);
+        symbols.percpu(elf, &self.others, rules);
         symbols.functions(&self.found);
         if rules.kfunc_tags {
-            symbols.kfuncs(elf, &self.all)?;
+            symbols.kfuncs(elf, &self.others)?;
         }
         Ok(symbols)
     }
@@ -129,6 +151,7 @@ pub(crate) struct Section {
 }
 
 const PERCPU: &str = ".data..percpu";
+const KFUNCS: &str = ".BTF_ids";
 
 impl<'s> Symbols<'s> {
     /// Of an image, with names as `intern` numbers them among `strings`.
@@ -261,7 +284,7 @@ impl<'s> Symbols<'s> {
     }
 
     fn kfuncs(&mut self, elf: &Elf<'s>, all: &[Symbol<'s>]) -> Result<(), Error> {
-        let Some((index, section)) = elf.section(".BTF_ids") else { return Ok(()) };
+        let Some((index, section)) = elf.section(KFUNCS) else { return Ok(()) };
         let bytes = elf.bytes(section)?;
         let word = |address: u64| {
             let at = usize::try_from(address.checked_sub(section.addr)?).ok()?;
@@ -272,11 +295,11 @@ impl<'s> Symbols<'s> {
             })
         };
         let ours = all.iter().filter(|symbol| symbol.place == Place::Section(index));
-        const KFUNCS: u32 = 1;
+        const HAS_KFUNCS: u32 = 1;
         let sets: Vec<_> = ours
             .clone()
             .filter(|symbol| symbol.name.starts_with(b"__BTF_ID__set8__"))
-            .filter(|symbol| word(symbol.value + 4).is_some_and(|flags| flags & KFUNCS != 0))
+            .filter(|symbol| word(symbol.value + 4).is_some_and(|flags| flags & HAS_KFUNCS != 0))
             .map(|symbol| symbol.value..symbol.value.saturating_add(symbol.size))
             .collect();
         for symbol in ours {

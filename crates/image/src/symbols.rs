@@ -1,8 +1,12 @@
 //! The symbol table of an image (`.symtab`).
 
-use object::elf::{FileHeader32, FileHeader64, SHN_ABS, SHN_COMMON, SHN_UNDEF, SHT_SYMTAB};
+use std::ops::Range;
+
+use object::elf::{
+    FileHeader32, FileHeader64, SHN_ABS, SHN_COMMON, SHN_UNDEF, SHT_SYMTAB, Sym32, Sym64,
+};
 use object::read::elf::{FileHeader, Sym};
-use object::{Endianness, SectionIndex};
+use object::{Endianness, SectionIndex, SymbolIndex};
 
 use crate::{Class, Elf, Error};
 
@@ -48,14 +52,33 @@ impl<'data> Elf<'data> {
     /// # Errors
     /// A table, a name or an extended index (`SHN_XINDEX`) that lies outside the file.
     pub fn symbols(&self) -> Result<Vec<Symbol<'data>>, Error> {
+        self.symbols_in(0..usize::MAX)
+    }
+
+    /// The symbols of a part of `.symtab`, so that several threads can read it: of the entries `part`, as far as there
+    /// are so many. The null symbol is left out.
+    ///
+    /// # Errors
+    /// As those of [`Elf::symbols`], for what is in the part.
+    pub fn symbols_in(&self, part: Range<usize>) -> Result<Vec<Symbol<'data>>, Error> {
         match self.class() {
-            Class::Elf32 => decode::<FileHeader32<Endianness>>(self),
-            Class::Elf64 => decode::<FileHeader64<Endianness>>(self),
+            Class::Elf32 => decode::<FileHeader32<Endianness>>(self, part),
+            Class::Elf64 => decode::<FileHeader64<Endianness>>(self, part),
         }
+    }
+
+    /// How many entries `.symtab` has by its size, the null symbol among them.
+    pub fn symbol_entries(&self) -> usize {
+        let entry = match self.class() {
+            Class::Elf32 => size_of::<Sym32<Endianness>>(),
+            Class::Elf64 => size_of::<Sym64<Endianness>>(),
+        };
+        let table = self.sections().iter().find(|s| s.sh_type == SHT_SYMTAB.0);
+        table.map_or(0, |table| usize::try_from(table.size).unwrap_or(usize::MAX) / entry)
     }
 }
 
-fn decode<'data, F>(elf: &Elf<'data>) -> Result<Vec<Symbol<'data>>, Error>
+fn decode<'data, F>(elf: &Elf<'data>, part: Range<usize>) -> Result<Vec<Symbol<'data>>, Error>
 where
     F: FileHeader<Endian = Endianness>,
 {
@@ -68,8 +91,10 @@ where
     let table = file.sections(endian, data).map_err(bad)?;
     let symtab = table.symbols(endian, data, SHT_SYMTAB).map_err(bad)?;
     let strings = symtab.strings();
-    let mut symbols = Vec::with_capacity(symtab.len().saturating_sub(1));
-    for (index, raw) in symtab.enumerate().skip(1) {
+    let (start, end) = (part.start.max(1), part.end.min(symtab.len()));
+    let entries = symtab.symbols().get(start..end).unwrap_or_default();
+    let mut symbols = Vec::with_capacity(entries.len());
+    for (index, raw) in (start..).map(SymbolIndex).zip(entries) {
         let at = (index.0 * size_of::<F::Sym>()) as u64;
         let bad_at = |e: object::read::Error| Error::section_at(section.name, at, e.to_string());
         let shndx = raw.st_shndx(endian);
