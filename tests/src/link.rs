@@ -21,6 +21,7 @@ const RECORD: &str = ".vmlinker.json";
 
 /// What a tree remembers of its last link's sizes.
 const SIZES: &str = ".vmlinker.sizes";
+const TYPES: &str = ".vmlinker.types";
 
 /// The timelines of a tree's last links.
 pub const TIMELINE: &str = ".vmlinker.timeline";
@@ -92,7 +93,7 @@ impl Recorded {
     /// # Panics
     /// If `dir` exists or cannot be made.
     pub fn altered(&self, dir: &Path, change: impl FnOnce(&mut Value)) -> Self {
-        farm(&self.dir, dir, &[RECORD, SIZES, TIMELINE]);
+        farm(&self.dir, dir, &[RECORD, SIZES, TYPES, TIMELINE]);
         let text = fs::read_to_string(self.dir.join(RECORD)).expect("a record is text");
         let mut record: Value = serde_json::from_str(&text).expect("a record is JSON");
         change(&mut record);
@@ -230,7 +231,7 @@ impl PrivateTrees {
         let (source, build) = (dir.join("source"), dir.join("build"));
         farm(&shared, &source, &["scripts", "init"]);
         copy(&shared, &source, |name| matches!(name, "scripts" | "init"));
-        let made = ["vmlinux", "vmlinux.unstripped", "vmlinux.o", RECORD, SIZES, TIMELINE];
+        let made = ["vmlinux", "vmlinux.unstripped", "vmlinux.o", RECORD, SIZES, TYPES, TIMELINE];
         let large = |name: &str| made.contains(&name) || name.starts_with(".tmp_vmlinux");
         fs::create_dir(&build).expect("a scratch directory is writable");
         copy(&built, &build, |name| !large(name) && !name.starts_with(".xtask"));
@@ -273,6 +274,16 @@ impl PrivateTrees {
         make.env("LC_ALL", "C").arg("-j2").arg("-C").arg(&self.source);
         make.arg(format!("O={}", self.build.display()));
         String::from_utf8_lossy(&run(make.args(words))).into_owned()
+    }
+
+    /// What `vmlinker timeline` says of the last link.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub fn timeline(&self) -> String {
+        let mut timeline = Command::new(vmlinker());
+        let told = run(timeline.args(["timeline", "-C"]).arg(&self.build));
+        String::from_utf8_lossy(&told).into_owned()
     }
 
     /// Runs `vmlinker install` or `vmlinker uninstall`.

@@ -126,6 +126,7 @@ mod frame;
 mod how;
 mod in_order;
 mod kept;
+mod keys;
 mod layout;
 mod linker;
 mod lookups;

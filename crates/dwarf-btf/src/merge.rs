@@ -215,7 +215,7 @@ impl<'s> Gathering<'s> {
     /// Makes BTF of all units, or gives the reader back and says why it cannot be sure.
     pub fn finish(self, linked: &Linked<'_, '_>) -> Result<Outcome<'s>, Error> {
         self.work(&AtomicBool::new(false));
-        let Gathering { reader, mut pool, first_use, done, recording, .. } = self;
+        let Gathering { reader, mut pool, first_use, done, mut recording, .. } = self;
         let mut done = done.into_inner().unwrap_or_else(|e| e.into_inner());
         done.sort_unstable_by_key(|&(first, _)| first);
         let mut units = Vec::new();
@@ -226,7 +226,6 @@ impl<'s> Gathering<'s> {
                 Err(Failed::Error(error)) => return Err(error),
             }
         }
-        let mut recording = recording;
         if let Some(recording) = &mut recording
             && !recording.put_together(&reader.strings, &mut pool, &first_use, &mut units)
         {
@@ -239,14 +238,10 @@ impl<'s> Gathering<'s> {
         if reader.strings.ambiguous() {
             return Ok(Outcome::InDoubt(Box::new(reader), Doubt::Names));
         }
-        let (known, units_known) = match &recording {
-            Some(recording) => (recording.save(&reader, &pool, &units), recording.units_known()),
-            None => (None, 0),
-        };
+        let known = recording.as_ref().map(|recording| recording.save(&reader, &pool, &units));
         match crate::finish::run(linked, &reader, (pool, first_use), units)? {
             Ok(mut encoded) => {
-                encoded.known = known;
-                encoded.report.known = units_known;
+                (encoded.known, encoded.report.known) = known.unwrap_or_default();
                 Ok(Outcome::Done(encoded))
             }
             Err(doubt) => Ok(Outcome::InDoubt(Box::new(reader), doubt)),
@@ -255,6 +250,11 @@ impl<'s> Gathering<'s> {
 
     /// Reads units up to the first that fails.
     fn batch(&self, batch: &Batch, local: &mut Local) -> Vec<Result<Option<Kept>, Failed>> {
+        if let Some(recording) = &self.recording {
+            for (unit, header) in (batch.first..).zip(&batch.headers) {
+                recording.note_key(unit as u32, || self.reader.key(header));
+            }
+        }
         let mut buffer = std::mem::take(&mut local.buffer);
         let window = match self.reader.window(&batch.headers, &mut buffer) {
             Ok(window) => window,
@@ -263,9 +263,6 @@ impl<'s> Gathering<'s> {
         let mut all = Vec::with_capacity(batch.headers.len());
         for (unit, &header) in (batch.first..).zip(&batch.headers) {
             all.push(self.one(unit as u32, header, window, local));
-            if let Some(recording) = &self.recording {
-                recording.note_key(unit as u32, || self.reader.key(&header));
-            }
             if all.last().is_some_and(Result::is_err) {
                 break;
             }

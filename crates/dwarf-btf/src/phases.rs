@@ -135,7 +135,7 @@ impl<'m> Reading<'m> {
     /// Reads what is left and makes BTF for the image `elf`, in which addresses are as `address` says; on the current
     /// rayon pool. `None` if it has to be made in one go.
     pub fn finish(self, elf: &Elf<'_>, address: &Address<'_>) -> Option<Encoded> {
-        let Reading { gathering, endian, machine } = self;
+        let Reading { mut gathering, endian, machine } = self;
         if (elf.endian(), elf.header().machine) != (endian, machine) {
             return None;
         }
@@ -154,6 +154,9 @@ impl<'m> Reading<'m> {
         let mut functions = symbols.functions.iter();
         if symbols.functions.is_empty() || functions.any(|function| unexpected(function.name)) {
             return None;
+        }
+        if let Some(recording) = &mut gathering.recording {
+            recording.met = Some(met);
         }
         let linked = Linked { elf, symbols, addresses: FinalAddresses::new(address) };
         match finish(gathering, &linked) {

@@ -132,7 +132,7 @@ pub(crate) struct Strings<'s> {
 }
 
 /// The strings that were known at a time: how many each part had.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Mark(Vec<u32>);
 
 impl Mark {

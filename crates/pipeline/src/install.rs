@@ -15,6 +15,7 @@ use std::process::{Command, Output};
 
 use crate::error::{Error, Result};
 use crate::features::Features;
+use crate::known::KnownUnits;
 use crate::record::RECORD;
 use crate::sizes::Sizes;
 use crate::{files, process};
@@ -146,6 +147,7 @@ pub fn uninstall(srctree: &Path) -> Result<()> {
     // A kernel that is built where its sources are has the record of its link here, and what is remembered of it.
     files::remove(&srctree.join(RECORD))?;
     Sizes::forget(srctree)?;
+    KnownUnits::forget(srctree)?;
     files::rename(&kept, &script)
 }
 

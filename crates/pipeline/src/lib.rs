@@ -26,6 +26,7 @@ pub mod features;
 mod files;
 pub mod install;
 mod jobs;
+mod known;
 mod lock;
 pub mod plan;
 mod process;

@@ -12,6 +12,7 @@ use crate::variants::{LLD, without_the_flag_of_gnu_ld};
 
 /// What a tree remembers of its last link.
 const SIZES: &str = ".vmlinker.sizes";
+const TYPES: &str = ".vmlinker.types";
 
 const LEAN: [&str; 2] = ["--schedule", "lean"];
 
@@ -74,6 +75,7 @@ fn links_once(name: &str, change: impl FnOnce(&mut Value)) {
     let tree = Predicted::new(name, change);
     tree.link(&["--remember"], 2, &format!("{name}, cold"));
     tree.link(&[], 1, &format!("{name}, warm"));
+    remembers_types(&tree, name);
     let right = tree.sizes();
     let mut smaller = right.clone();
     smaller["btf"] = 1_234_567.into();
@@ -83,6 +85,28 @@ fn links_once(name: &str, change: impl FnOnce(&mut Value)) {
         tree.predict(&wrong);
         tree.link(&[], 2, &format!("{name}, {what}"));
         assert_eq!(tree.sizes(), wrong, "--output leaves them alone");
+    }
+}
+
+/// What is remembered of types is right, and anything else is as good as nothing.
+fn remembers_types(tree: &Predicted, name: &str) {
+    let file = tree.kernel.dir.join(TYPES);
+    let right = fs::read(&file).expect("types are remembered");
+    let mut damaged = right.clone();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    let others =
+        [("cut off", right[..middle].to_vec()), ("damaged", damaged), ("foreign", vec![7; 4096])];
+    for (what, bytes) in others {
+        fs::write(&file, &bytes).expect("the view is writable");
+        tree.link(&[], 1, &format!("{name}, types are {what}"));
+        assert_eq!(fs::read(&file).expect("it stays"), bytes, "--output leaves it alone");
+    }
+    fs::write(&file, &right).expect("the view is writable");
+    // What is remembered of what was remembered.
+    for round in 0..2 {
+        tree.link(&["--remember"], 1, &format!("{name}, types are known, round {round}"));
+        assert!(file.exists(), "{name}, round {round}");
     }
 }
 
@@ -146,13 +170,33 @@ fn a_kernel_that_has_btf_no_more_links_once() {
 }
 
 /// What stands at the end of a source file, by what it changes.
-const CHANGES: [(&str, &str, usize); 5] = [
+const CHANGES: [(&str, &str, usize); 8] = [
     ("a function is new", "int vmlinker_test(int n) { return n + 1; }", 2),
     ("its body is another", "int vmlinker_test(int n) { return n * 7 + 2; }", 1),
     (
         "it has a type of its own",
         "int vmlinker_test(int n) { struct vmlinker_test_pair { int first, second; } pair = { n, 2 };
          asm volatile(\"\" : : \"r\" (&pair) : \"memory\"); return pair.first; }",
+        2,
+    ),
+    (
+        "a variable is of a structure that is new",
+        "struct vmlinker_test_new { int vmlinker_first; struct module *vmlinker_second[3]; } vmlinker_test;",
+        2,
+    ),
+    (
+        "it is one for each processor",
+        "#include <linux/percpu.h>
+         struct vmlinker_test_new { int vmlinker_first; struct module *vmlinker_second[3]; };
+         DEFINE_PER_CPU(struct vmlinker_test_new, vmlinker_test);",
+        2,
+    ),
+    (
+        "it has another place",
+        "#include <linux/percpu.h>
+         DEFINE_PER_CPU(int, vmlinker_test_before);
+         struct vmlinker_test_new { int vmlinker_first; struct module *vmlinker_second[3]; };
+         DEFINE_PER_CPU(struct vmlinker_test_new, vmlinker_test);",
         2,
     ),
     ("nothing that is compiled", "/* */", 2),
@@ -176,6 +220,10 @@ fn one_changed_source_file_after_the_other_through_make() {
         }
         let said = make();
         assert_eq!(links(&said), expected, "{what}: {said}");
+        let timeline = trees.timeline();
+        let units = timeline.split("; ").find(|words| words.contains("units known"));
+        let units = units.unwrap_or_else(|| panic!("{what}: {timeline}"));
+        assert!(!units.starts_with("0 "), "{what}: {units}");
         // What the kernel's own script makes of the same tree, time stamp and all.
         let script = record.relink(&dir.path().join("script"), &["--script"]);
         assert_same_bytes(&trees.build.join("vmlinux"), &script.vmlinux, what);

@@ -15,7 +15,7 @@ use crate::merge::Kept;
 use crate::options::Rules;
 use crate::pool::{Pool, PoolId, Renumbered};
 use crate::source::Info;
-use crate::strings::{FirstUse, Strings};
+use crate::strings::{FirstUse, Mark, Strings};
 use crate::unit::{Batch, Header, Headers};
 use crate::units::Reader;
 use crate::{Expected, Remembered};
@@ -29,6 +29,8 @@ pub(crate) struct Recording {
     /// What was remembered, until all that is new has been read.
     pub resumed: Option<Resumed>,
     units_known: usize,
+    /// The strings that were known when all units had been read, and not those of the image.
+    pub met: Option<Mark>,
     wanted: Vec<PoolId>,
     age: u32,
 }
@@ -104,7 +106,7 @@ impl Recording {
             .collect::<Option<()>>()?;
         let unknown = (0..).zip(headers).zip(&matching.old).filter(|&(_, &old)| old == NONE);
         let batches = unknown.map(|((first, &header), _)| Batch { first, headers: vec![header] });
-        let units_known = matching.old.len() - matching.unknown();
+        let units_known = resumed.units.iter().flatten().count();
         let recording =
             Recording { tie, resumed: Some(resumed), units_known, ..Recording::default() };
         Some((recording, Pool::resume(shards), batches.collect()))
@@ -115,9 +117,11 @@ impl Recording {
         Recording { tie, ..Recording::default() }
     }
 
-    /// Of the same run, if it reads all units after all.
+    /// Of the same run, if it reads all units once more. What strings they have is known if all were read before;
+    /// otherwise nothing can be remembered.
     pub fn anew(&self) -> Self {
-        Recording::new(self.tie)
+        let met = self.met.clone().filter(|_| self.resumed.is_none());
+        Recording { met, ..Recording::new(self.tie) }
     }
 
     /// Whether the unit's key is to be told, since it was not known before.
@@ -137,11 +141,6 @@ impl Recording {
 
     fn keys(&self) -> std::sync::MutexGuard<'_, Vec<Key>> {
         self.keys.lock().unwrap_or_else(|e| e.into_inner())
-    }
-
-    /// How many units were not read.
-    pub fn units_known(&self) -> usize {
-        self.units_known
     }
 
     /// Puts what was remembered together with what was read. `units` are those that were read, and become all. `false`
@@ -190,13 +189,18 @@ impl Recording {
         })
     }
 
-    /// What a later run can begin with.
+    /// What a later run can begin with, if anything, and how many units were not read.
     pub fn save(
         &self,
         reader: &Reader<'_>,
         pool: &Pool,
         units: &[Option<Kept>],
-    ) -> Option<Vec<u8>> {
+    ) -> (Option<Vec<u8>>, usize) {
+        (self.state(reader, pool, units), self.units_known)
+    }
+
+    fn state(&self, reader: &Reader<'_>, pool: &Pool, units: &[Option<Kept>]) -> Option<Vec<u8>> {
+        let met = self.met.as_ref()?;
         let mut keys = self.keys().clone();
         keys.resize(units.len(), 0);
         for (key, kept) in keys.iter_mut().zip(units) {
@@ -206,6 +210,7 @@ impl Recording {
         }
         save(&State {
             strings: &reader.strings,
+            met,
             pool,
             units,
             keys: &keys,

@@ -8,11 +8,13 @@ use super::noted::FirstTwo;
 use crate::cu::{DeclTag, name_positions};
 use crate::merge::Kept;
 use crate::pool::{Pool, PoolId, SHARDS, SavedShard, pool_id};
-use crate::strings::{NUMBERED, StrId, Strings};
+use crate::strings::{Mark, NUMBERED, SavedStrings, StrId, Strings};
 
 /// The state.
 pub(crate) struct State<'g, 's> {
     pub strings: &'g Strings<'s>,
+    /// The strings that are saved.
+    pub met: &'g Mark,
     pub pool: &'g Pool,
     /// By unit.
     pub units: &'g [Option<Kept>],
@@ -38,7 +40,7 @@ pub(crate) fn save(state: &State<'_, '_>) -> Option<Vec<u8>> {
         .map(|shard| number_names(shard, state.strings))
         .collect::<Option<()>>()?;
     let mut file = Writer::with_capacity(16 << 20);
-    strings(&mut file, state.strings);
+    strings(&mut file, &state.strings.saved(state.met));
     let wanted = wanted(state);
     units(&mut file, state, &wanted);
     let mut sorted = state.candidates.clone();
@@ -65,8 +67,7 @@ fn number_names(shard: &mut SavedShard, strings: &Strings<'_>) -> Option<()> {
     Some(())
 }
 
-fn strings(file: &mut Writer, strings: &Strings<'_>) {
-    let saved = strings.saved();
+fn strings(file: &mut Writer, saved: &SavedStrings<'_>) {
     file.list(&saved.counts);
     file.list(&saved.codes);
     let lens: Vec<u32> = saved.strings.iter().map(|text| text.len() as u32).collect();

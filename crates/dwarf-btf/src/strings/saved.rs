@@ -9,7 +9,9 @@ use std::sync::atomic::Ordering;
 
 use hashbrown::HashMap;
 
-use super::{Code, NUMBERED, SHARD_BITS, SHARDS, Shard, StrId, Strings, hash, number, spread};
+use super::{
+    Code, Mark, NUMBERED, SHARD_BITS, SHARDS, Shard, StrId, Strings, hash, number, spread,
+};
 use crate::cursor::{Fault, Read};
 use crate::hash::FixedState;
 
@@ -33,14 +35,16 @@ impl<'s> SavedStrings<'s> {
 }
 
 impl<'s> Strings<'s> {
-    /// All strings, with codes, for [`Strings::resume`].
-    pub fn saved(&self) -> SavedStrings<'s> {
+    /// The strings that were known at that time, with codes, for [`Strings::resume`].
+    pub fn saved(&self, then: &Mark) -> SavedStrings<'s> {
         let mut saved = SavedStrings { counts: Vec::new(), strings: Vec::new(), codes: Vec::new() };
-        for shard in &self.shards {
+        for (index, shard) in self.shards.iter().enumerate() {
             let shard = shard.lock().unwrap_or_else(|e| e.into_inner());
-            saved.counts.push(shard.strings.len() as u32);
-            saved.strings.extend(&shard.strings);
-            saved.codes.extend(&shard.codes);
+            let count = then.0.get(index).map_or(0, |&count| count as usize);
+            let count = count.min(shard.strings.len());
+            saved.counts.push(count as u32);
+            saved.strings.extend(&shard.strings[..count]);
+            saved.codes.extend(&shard.codes[..count]);
         }
         saved
     }

@@ -15,6 +15,7 @@ use std::thread::Scope;
 use dwarf_btf::{Expected, Memory, Options, Reading};
 
 use crate::jobs::Jobs;
+use crate::known::KnownUnits;
 use crate::timeline::{self, Timeline};
 
 use super::inputs::{PREPARATION, Shared};
@@ -31,11 +32,24 @@ pub(super) struct Ahead<'a, 'o> {
     memory: &'a Memory<'a>,
     /// What the types are to be, if they are made here and of objects.
     types: Option<&'a Options<'static>>,
+    /// What is known of units, if anything is to be remembered of them.
+    known: Option<&'a KnownUnits>,
+    /// What is to be remembered, when the kernel is done.
+    remember: Mutex<Remember>,
     units: Mutex<Units<'a>>,
     turn: Mutex<Turn>,
     turned: Condvar,
     /// Set when the linker has ended.
     stop: AtomicBool,
+}
+
+/// What came of the types' units.
+#[derive(Debug, Default)]
+pub(super) struct Remember {
+    /// What the next link may begin with.
+    pub(super) known: Option<Vec<u8>>,
+    /// How many units there are, and were known; if that could be.
+    pub(super) units: Option<timeline::Units>,
 }
 
 /// Units that are read ahead.
@@ -83,16 +97,20 @@ impl Drop for Idle<'_, '_, '_> {
 }
 
 impl<'a, 'o: 'a> Ahead<'a, 'o> {
-    /// `types` are the encoder's options, if types are to be made of the objects.
+    /// `types` are the encoder's options, if types are to be made of the objects; what is `known` of their units need not
+    /// be read, and if that is something, even if it is nothing yet, it is told what to remember.
     pub(super) fn new(
         shared: &'a Shared<'o>,
         memory: &'a Memory<'a>,
         types: Option<&'a Options<'static>>,
+        known: Option<&'a KnownUnits>,
     ) -> Self {
         Ahead {
             shared,
             memory,
             types,
+            known,
+            remember: Mutex::default(),
             units: Mutex::new(Units::NotBegun),
             turn: Mutex::default(),
             turned: Condvar::new(),
@@ -151,8 +169,24 @@ impl<'a, 'o: 'a> Ahead<'a, 'o> {
                 *units = Units::Taken;
                 Some(reading)
             }
+            // There was no time to begin, but what is known is worth it.
+            Units::NotBegun if self.known.is_some() && self.types.is_some() => {
+                let reading = self.first_units()?;
+                *units = Units::Taken;
+                Some(reading)
+            }
             Units::NotBegun | Units::Taken | Units::Gone => None,
         }
+    }
+
+    /// Notes what is to be remembered of units, and how many were known and read.
+    pub(super) fn remember(&self, known: Option<Vec<u8>>, units: timeline::Units) {
+        *locked(&self.remember) = Remember { known, units: Some(units) };
+    }
+
+    /// What is to be remembered.
+    pub(super) fn take_remembered(&self) -> Remember {
+        std::mem::take(&mut *locked(&self.remember))
     }
 
     /// Whether the types are made of units that were read ahead.
@@ -229,7 +263,11 @@ impl<'a, 'o: 'a> Ahead<'a, 'o> {
             functions: provisional.functions(),
             percpu: provisional.percpu(),
         };
-        Reading::begin(self.memory, shared, &expected, options).ok()?.map(Box::new)
+        let known = self.known.map(KnownUnits::remembered);
+        let reading = Reading::resume(self.memory, shared, &expected, options, known);
+        // Of what was only looked at, little is released at once.
+        self.shared.pages().forget_all();
+        reading.ok()?.map(Box::new)
     }
 
     /// Looks up where references lead; whether there is anything to look up.
@@ -259,7 +297,7 @@ mod tests {
     fn steps(threads: usize) -> (Vec<timeline::Step>, bool) {
         let shared = Shared::new(&[], Linker::Gnu, None);
         let memory = Memory::default();
-        let ahead = Ahead::new(&shared, &memory, None);
+        let ahead = Ahead::new(&shared, &memory, None, None);
         let (jobs, timeline) = (Jobs::Fixed(threads), Arc::new(Timeline::start()));
         let ready = std::thread::scope(|scope| {
             let _over = ahead.start(scope, &jobs, timeline.clone());
@@ -297,7 +335,7 @@ mod tests {
     fn a_link_that_never_comes_is_not_waited_for() {
         let shared = Shared::new(&[], Linker::Gnu, None);
         let memory = Memory::default();
-        let ahead = Ahead::new(&shared, &memory, None);
+        let ahead = Ahead::new(&shared, &memory, None, None);
         let jobs = Jobs::Fixed(2);
         std::thread::scope(|scope| drop(ahead.start(scope, &jobs, Arc::new(Timeline::start()))));
         assert!(!shared.is_prepared());

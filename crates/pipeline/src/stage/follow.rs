@@ -6,6 +6,7 @@
 
 use crate::error::{Error, Result};
 use crate::files;
+use crate::known::KnownUnits;
 use crate::plan::{Action, Plan, Settle, Start, Step};
 use crate::process;
 use crate::say;
@@ -106,6 +107,29 @@ impl Stage<'_> {
             }
         }
         Ok(true)
+    }
+
+    /// What is known of units, if anything is to be remembered.
+    pub(super) fn known_units(&self) -> Option<KnownUnits> {
+        let super::Options { cold, remember, .. } = self.options;
+        let known = if cold { KnownUnits::none() } else { KnownUnits::load(&self.tree.dir) };
+        known.filter(|known| remember || !known.is_empty())
+    }
+
+    /// Remembers what the units of the kernel that is done have said.
+    pub(super) fn remember_units(&self, known: Option<&[u8]>) {
+        if !self.options.remember {
+            return;
+        }
+        // What this link could make nothing of is no use to the next.
+        let remembered = match known {
+            Some(known) => KnownUnits::save(&self.tree.dir, known),
+            None => KnownUnits::forget(&self.tree.dir),
+        };
+        if let Err(error) = remembered {
+            // The next link reads all units, which is no fault of this one.
+            say::remark(format_args!("vmlinker: types are not remembered: {error}"));
+        }
     }
 
     /// Notes the sizes of what was linked into the kernel that is done.

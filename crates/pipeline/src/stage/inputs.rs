@@ -190,6 +190,12 @@ impl DebugSource for Shared<'_> {
         info.read(range, out, Some(&release)).map_err(|_| Unreadable)
     }
 
+    fn unit_key(&self, range: Range<usize>, lists: bool, read: bool) -> Option<u128> {
+        let info = self.provisional()?.contents(".debug_info")?;
+        let release = |read: &[u8]| self.pages.forget(read);
+        info.unit_key(range, lists, if read { None } else { Some(&release) })
+    }
+
     fn section(&self, name: &str) -> std::result::Result<Cow<'_, [u8]>, Unreadable> {
         let provisional = self.provisional().ok_or(Unreadable)?;
         let contents = provisional.contents(name).map(|section| section.all());

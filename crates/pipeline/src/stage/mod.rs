@@ -36,6 +36,7 @@ use crate::faults::{self, Doomed};
 use crate::features::BtfRecipe;
 use crate::files;
 use crate::jobs::Jobs;
+use crate::known::KnownUnits;
 use crate::lock::Lock;
 use crate::plan::{Action, DEBUG_FILE, DebugInfo, Engine, Needs, Part, Schedule, Step};
 use crate::process;
@@ -45,7 +46,7 @@ use crate::timeline::{self, Link, Timeline};
 use crate::toolbox::Toolbox;
 use crate::tree::Tree;
 
-use ahead::Ahead;
+use ahead::{Ahead, Remember};
 use inputs::Shared;
 use old::OldKernel;
 
@@ -173,7 +174,9 @@ impl<'a> Stage<'a> {
         let (objects, witness) = objects.map_err(|error| error.in_step(&last_link))?;
 
         if self.options.cold && self.options.remember {
-            Sizes::forget(&self.tree.dir).map_err(|error| error.in_step(&last_link))?;
+            let forgotten = Sizes::forget(&self.tree.dir);
+            let forgotten = forgotten.and_then(|()| KnownUnits::forget(&self.tree.dir));
+            forgotten.map_err(|error| error.in_step(&last_link))?;
         }
 
         let shared = Shared::new(&objects, self.followed_linker(), old);
@@ -181,20 +184,26 @@ impl<'a> Stage<'a> {
         let toolbox = self.toolbox;
         let types = lean && self.needs.btf && toolbox.engines.of(Part::Btf) == Engine::Native;
         let (memory, types) = (Memory::default(), toolbox.btf.as_ref().filter(|_| types));
-        let ahead = Ahead::new(&shared, &memory, types);
+        let known = types.and_then(|_| self.known_units());
+        let ahead = Ahead::new(&shared, &memory, types, known.as_ref());
         let (jobs, timeline) = (self.jobs, self.timeline.clone());
         let plan = std::thread::scope(|scope| {
             let _over = lean.then(|| ahead.start(scope, jobs, timeline));
             self.follow(&ahead)
         })?;
+        let Remember { known: to_remember, units } = ahead.take_remembered();
         let contents = self.timed("SAVE", &self.needs.output.clone(), |stage| {
             witness.check()?;
             // Sizes stable, addresses final, tables filled: this is the kernel.
             stage.publish()?;
             stage.remember(&plan);
+            if known.is_some() {
+                stage.remember_units(to_remember.as_deref());
+            }
             Ok(stage.contents(&plan))
         });
-        Ok(self.recorded(&plan, contents.map_err(|error| error.in_step(last_link))?))
+        let contents = contents.map_err(|error| error.in_step(last_link))?;
+        Ok(self.recorded(&plan, contents, units))
     }
 
     fn schedule(&self) -> Schedule {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::plan::{Action, Engine, Part, Plan, Start, Step};
 use crate::say;
-use crate::timeline::{self, Contents, Link, Links, Timeline, size};
+use crate::timeline::{self, Contents, Link, Links, Timeline, Units, size};
 
 use super::ahead::{self, Ahead};
 use super::inputs::PREPARATION;
@@ -118,7 +118,7 @@ impl Stage<'_> {
     }
 
     /// The link, which is done, as it is also recorded in the tree.
-    pub(super) fn recorded(&self, plan: &Plan, contents: Contents) -> Link {
+    pub(super) fn recorded(&self, plan: &Plan, contents: Contents, units: Option<Units>) -> Link {
         let link = Link {
             linker: self.tools.get("LD").cloned(),
             pahole: self.pahole_version(),
@@ -126,6 +126,7 @@ impl Stage<'_> {
             schedule: plan.schedule.to_string(),
             warm: plan.start == Start::Warm,
             threads: self.jobs.most(),
+            units,
             contents,
             ..self.timeline.finish()
         };

@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use debug_link::{Contents, DebugSections, Dialect, Input, LinkMap, Provisional};
-use dwarf_btf::{DebugSource, Unreadable};
+use dwarf_btf::{DebugSource, Encoded, Unreadable};
 use image::Elf;
 
 use crate::error::{Error, Result};
@@ -18,6 +18,7 @@ use crate::files;
 use crate::plan::{DebugInfo, Filled, Linked};
 use crate::progress::Progress;
 use crate::say;
+use crate::timeline;
 
 use super::ahead::Ahead;
 use super::debug::{Debug, Fault};
@@ -104,7 +105,14 @@ impl Stage<'_> {
         let Some(addresses) = provisional.addresses(made, elf, map)? else { return Ok(None) };
         let _progress = ahead.shared.show_units();
         let encoded = reading.finish(elf, &|provisional| addresses.of(provisional));
-        Ok(encoded.map(|encoded| encoded.btf))
+        Ok(encoded.map(|Encoded { btf, report, known }| {
+            let units = timeline::Units { all: report.units, known: report.known };
+            if self.call.verbose() {
+                say::remark(format_args!("+ # {} of {} units were known", units.known, units.all));
+            }
+            ahead.remember(known, units);
+            btf
+        }))
     }
 
     /// The types out of a file with debug information, which the linker writes if need be. It says why.

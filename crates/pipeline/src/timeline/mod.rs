@@ -47,8 +47,20 @@ pub struct Link {
     pub memory: Option<u64>,
     /// All steps, in the order in which they began.
     pub steps: Vec<Step>,
+    /// The units that the types are of, if what they say can be remembered.
+    #[serde(default)]
+    pub units: Option<Units>,
     /// The sizes of what was made.
     pub contents: Contents,
+}
+
+/// How many units there are in the debug information.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Units {
+    /// Those that types are of.
+    pub all: usize,
+    /// Those of these that were not read, since what they say was known from the link before.
+    pub known: usize,
 }
 
 /// A step of a link, or work that was done beside steps.

@@ -141,6 +141,10 @@ const ENDING: [Section; 4] = [
                 "In an object tree: the sizes of kallsyms and BTF, with which the next link is made once.",
             ),
             (
+                ".vmlinker.types",
+                "In an object tree: what its units have said of types, so that the next link reads those that changed. It can be removed at any time.",
+            ),
+            (
                 ".vmlinker.timeline",
                 "In an object tree: what its last two links did and when, for vmlinker-timeline(1).",
             ),

@@ -140,6 +140,8 @@ pub fn circumstances(link: &Link) -> Vec<String> {
             .as_ref()
             .map(|version| format!("BTF of pahole {}", version.trim_start_matches('v'))),
     );
+    let units = link.units.map(|units| format!("{} of {} units known", units.known, units.all));
+    words.extend(units);
     words
 }
 
