@@ -38,6 +38,7 @@ pub struct Recipe {
 }
 
 const TINY: &str = include_str!("../kernels/tiny.config");
+const SMALL: &str = include_str!("../kernels/small.config");
 const LEAN: &str = include_str!("../kernels/lean.config");
 const NO_KALLSYMS: &str = include_str!("../kernels/nokallsyms.config");
 const DEFCONFIG: &str = include_str!("../kernels/defconfig.config");
@@ -51,8 +52,20 @@ pub const RECIPES: &[Recipe] = &[
         fragments: &[TINY],
         lines: 1920,
     },
-    Recipe { name: "6.1-tiny", series: "6.1", base: "tinyconfig", fragments: &[TINY], lines: 1800 },
-    Recipe { name: "7.3-tiny", series: "7.3", base: "tinyconfig", fragments: &[TINY], lines: 2000 },
+    Recipe {
+        name: "6.1-tiny",
+        series: "6.1",
+        base: "tinyconfig",
+        fragments: &[TINY, SMALL],
+        lines: 1450,
+    },
+    Recipe {
+        name: "7.3-tiny",
+        series: "7.3",
+        base: "tinyconfig",
+        fragments: &[TINY, SMALL],
+        lines: 1650,
+    },
     Recipe {
         name: "6.12-tiny-nokallsyms",
         series: "6.12",
