@@ -56,8 +56,10 @@ pub(super) struct Remember {
 enum Units<'a> {
     NotBegun,
     Begun(Box<Reading<'a>>),
-    /// The types are made of them.
-    Taken,
+    /// The types are made of them; whether any were read beside a link.
+    Taken {
+        ahead: bool,
+    },
     /// They cannot be read ahead, or it is too late.
     Gone,
 }
@@ -166,16 +168,16 @@ impl<'a, 'o: 'a> Ahead<'a, 'o> {
         let mut units = locked(&self.units);
         match std::mem::replace(&mut *units, Units::Gone) {
             Units::Begun(reading) => {
-                *units = Units::Taken;
+                *units = Units::Taken { ahead: true };
                 Some(reading)
             }
             // There was no time to begin, but what is known is worth it.
             Units::NotBegun if self.known.is_some() && self.types.is_some() => {
                 let reading = self.first_units()?;
-                *units = Units::Taken;
+                *units = Units::Taken { ahead: false };
                 Some(reading)
             }
-            Units::NotBegun | Units::Taken | Units::Gone => None,
+            Units::NotBegun | Units::Taken { .. } | Units::Gone => None,
         }
     }
 
@@ -191,7 +193,7 @@ impl<'a, 'o: 'a> Ahead<'a, 'o> {
 
     /// Whether the types are made of units that were read ahead.
     pub(super) fn has_read(&self) -> bool {
-        matches!(*locked(&self.units), Units::Taken)
+        matches!(*locked(&self.units), Units::Taken { ahead: true })
     }
 
     /// Waits until the linker works; `None` at the end.
