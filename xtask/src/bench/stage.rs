@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use peer_tests::link::Recorded;
 use pipeline::Record;
 use serde_json::Value;
@@ -125,14 +125,18 @@ fn settle() -> Result<()> {
     Ok(())
 }
 
-/// A letter of a message in a view's own copy of `vmlinux.o`, as if its source file had been edited.
+/// A letter of a message and one of a variable's name in a view's own copy of `vmlinux.o`, as if their source file had
+/// been edited: the name is debug information, by which the file's unit is another one.
 struct Change {
     file: fs::File,
-    at: u64,
+    /// Offset of each letter in the file, in bytes.
+    letters: [u64; 2],
 }
 
 impl Change {
     const MESSAGE: &[u8] = b"Kernel command line: %s\n";
+    /// A static variable of init/main.c; in the symbol table a number follows its name.
+    const NAME: &[u8] = b"\0tmp_cmdline\0";
 
     fn new(view: &Recorded) -> Result<Self> {
         let path = view.dir.join("vmlinux.o");
@@ -140,26 +144,41 @@ impl Change {
         fs::remove_file(&path)?;
         fs::copy(original, &path)?;
         let file = fs::File::options().read(true).write(true).open(&path)?;
-        let mut buffer = vec![0; 1 << 20];
-        let (mut start, len) = (0, file.metadata()?.len());
-        while start < len {
-            let read = file.read_at(&mut buffer, start)?;
-            if let Some(at) = memchr::memmem::find(&buffer[..read], Self::MESSAGE) {
-                return Ok(Change { file, at: start + at as u64 });
-            }
-            // The message may lie across the end.
-            start += (buffer.len() - Self::MESSAGE.len()) as u64;
-        }
-        bail!("{}: the message to be changed is not there", path.display())
+        let at = |text: &[u8]| {
+            find(&file, text)?.with_context(|| {
+                let text = text.escape_ascii();
+                format!("{}: \"{text}\", which is to be changed, is not there", path.display())
+            })
+        };
+        let letters = [at(Self::MESSAGE)?, at(Self::NAME)? + 1];
+        Ok(Change { file, letters })
     }
 
-    /// Changes the letter, or changes it back.
+    /// Changes the letters, or changes them back.
     fn toggle(&self) -> Result<()> {
-        let mut letter = [0];
-        self.file.read_exact_at(&mut letter, self.at)?;
-        letter[0] ^= 0x20;
-        Ok(self.file.write_all_at(&letter, self.at)?)
+        for at in self.letters {
+            let mut letter = [0];
+            self.file.read_exact_at(&mut letter, at)?;
+            letter[0] ^= 0x20;
+            self.file.write_all_at(&letter, at)?;
+        }
+        Ok(())
     }
+}
+
+/// Where a text begins in a file, in bytes.
+fn find(file: &fs::File, text: &[u8]) -> Result<Option<u64>> {
+    let mut buffer = vec![0; 1 << 20];
+    let (mut start, len) = (0, file.metadata()?.len());
+    while start < len {
+        let read = file.read_at(&mut buffer, start)?;
+        if let Some(at) = memchr::memmem::find(&buffer[..read], text) {
+            return Ok(Some(start + at as u64));
+        }
+        // It may lie across the end.
+        start += (buffer.len() - text.len()) as u64;
+    }
+    Ok(None)
 }
 
 /// Measures all sides in turns and writes the page.
@@ -196,8 +215,9 @@ pub fn run(setting: &Setting, vmlinker: &Path) -> Result<()> {
     table(&view, &["--ld", LLD], &newest, &[SCRIPT, COLD, WARM])?;
     page.text(
         "CPU time and peak are those of the processes that were waited for, children included. Before a later link \
-         a letter of a message was changed in `vmlinux.o`; it knows how large kallsyms and BTF were in the link before, \
-         and finds that link's kernel, as every build in a tree does. The others find none: to remove it, which takes \
+         a letter of a message and one of a variable's name were changed in `vmlinux.o`, so that one unit is another; it \
+         knows how large kallsyms and BTF were in the link before and what the other units say of types, and finds that \
+         link's kernel, as every build in a tree does. The others find none: to remove it, which takes \
          0.1 s and more, is not counted. Before each run of every side the files of the run before were written to the \
          disk, and half of the available memory, 4 GiB at most, was used and freed: a virtual machine that gives free \
          pages back to its host pays for them again, which would count for whoever comes next.",
