@@ -50,20 +50,32 @@ pub fn types(blob: &[u8]) -> Result<Types, Error> {
         return Err(bad(STRINGS, "the strings do not end in 0"));
     }
     let words = header.words(header.section(blob, TYPES)?);
+    let outside = |name: u32| name as usize >= strings.len().max(1);
     let mut starts = Vec::new();
-    let mut at = 0;
-    while at < words.len() {
-        let len = record_len(&words[at..]).filter(|&len| at + len <= words.len());
-        let len = len.ok_or(bad(at * 4, CUT_OFF))?;
-        let record = &words[at..at + len];
-        if name_positions(record).any(|position| record[position] as usize >= strings.len().max(1))
-        {
+    for found in records(&words) {
+        let (at, record) = found?;
+        if name_positions(record).any(|position| outside(record[position])) {
             return Err(bad(at * 4, OUTSIDE));
         }
         starts.push(at as u32);
-        at += len;
     }
     Ok(Types { words, starts })
+}
+
+/// The records of a section of types, each with where it begins, in words; ends behind one that is no record.
+fn records(words: &[u32]) -> impl Iterator<Item = Result<(usize, &[u32]), Error>> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let rest = words.get(at..).filter(|rest| !rest.is_empty())?;
+        let Some(record) = record_len(rest).and_then(|len| rest.get(..len)) else {
+            let error = Error::Blob { offset: at * 4, cause: CUT_OFF };
+            at = words.len();
+            return Some(Err(error));
+        };
+        let start = at;
+        at += record.len();
+        Some(Ok((start, record)))
+    })
 }
 
 const CUT_OFF: &str = "a type that is cut off or of an unknown kind";
@@ -128,12 +140,10 @@ fn add<'b>(
     let before = merged.types.len() as u32;
     // By offset of a string: its number. Most names are met many times.
     let mut numbers = vec![UNKNOWN; strings.len()];
-    let mut at = 0;
-    while at < words.len() {
-        let len = record_len(&words[at..]).filter(|&len| at + len <= words.len());
-        let len = len.ok_or(bad(at * 4, CUT_OFF))?;
-        merged.types.push(&words[at..at + len]);
-        let start = merged.types.words.len() - len;
+    for found in records(&words) {
+        let (at, record) = found?;
+        merged.types.push(record);
+        let start = merged.types.words.len() - record.len();
         let record = &mut merged.types.words[start..];
         for position in name_positions(record) {
             let offset = record[position] as usize;
@@ -152,7 +162,6 @@ fn add<'b>(
                 record[position] = record[position].saturating_add(before);
             }
         }
-        at += len;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What the passes share.
 
-use crate::records::{self, Types, kind, name_positions};
+use crate::records::{self, Types, kind, kind_of, name_positions};
 use crate::table::{Table, hash};
 use crate::{Error, Options};
 
@@ -30,14 +30,14 @@ impl<'b> State<'b> {
             state.map[id as usize] = id;
             let record = base.record(id as usize - 1);
             if !options.collide && !met.may_be_in(record) {
-                if !matches!(state.kind(id), kind::VAR | kind::DATASEC) {
-                    state.table.pass_over();
+                if !matches!(kind_of(record), kind::VAR | kind::DATASEC) {
+                    state.table.count();
                 }
                 continue;
             }
             // PARITY: libbpf 1.6 and 1.7 hash a base's typedefs with what they refer to, but look for
             // them without, so that they are never found (btf_dedup_prep).
-            let hash = match state.kind(id) {
+            let hash = match kind_of(record) {
                 kind::TYPEDEF if options.typedefs_by_graph && options.base_typedefs_unseen => {
                     Some(hash(record.iter().copied()))
                 }

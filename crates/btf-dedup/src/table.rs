@@ -40,8 +40,8 @@ impl Table {
         })
     }
 
-    /// Counts an entry that nobody will look for.
-    pub fn pass_over(&mut self) {
+    /// Counts an entry; alone, one that nobody will look for.
+    pub fn count(&mut self) {
         if self.capacity == 0 || (self.size + 1) * 4 / 3 > self.capacity {
             self.capacity = (self.capacity * 2).max(4);
             self.grown += 1;
@@ -50,7 +50,7 @@ impl Table {
     }
 
     pub fn add(&mut self, hash: u64, id: u32) {
-        self.pass_over();
+        self.count();
         let odd = self.grown % 2 == 1;
         let chain = self.chains.entry(hash).or_insert_with(|| Chain { ids: VecDeque::new(), odd });
         if chain.odd == odd {
