@@ -25,13 +25,13 @@ type Done = anyhow::Result<Vec<Function>>;
 /// Encodes all files, with no more threads than are asked for and make grants. One that fails does not keep the others from being done.
 pub fn all(flags: &Flags) -> anyhow::Result<ExitCode> {
     let jobs = Jobs::from_env().at_most(flags.jobs);
-    let base_bytes = flags.base.as_deref().map(read_base).transpose()?;
-    let named = || format!("{}: .BTF", flags.base.as_deref().unwrap_or(Path::new("")).display());
-    let base = base_bytes.as_deref().map(Btf::parse).transpose().with_context(named)?;
-    let types = base_bytes.as_deref().map(Base::parse).transpose().with_context(named)?;
-    let options = Options { base: types.as_ref(), ..flags.options.clone() };
+    let base_file = flags.base.as_deref().map(|path| anyhow::Ok((path, read_base(path)?)));
+    let base_file = base_file.transpose()?;
+    let base = base_file.as_ref().map(|(path, bytes)| parse_base(path, bytes)).transpose()?;
+    let options = Options { base: base.as_ref().map(|base| &base.types), ..flags.options.clone() };
     let one = |file: &std::path::PathBuf| {
-        one(flags, file, &options, base.as_ref()).with_context(|| file.display().to_string())
+        let read = base.as_ref().map(|base| &base.read);
+        one(flags, file, &options, read).with_context(|| file.display().to_string())
     };
     let done: Vec<Done> = jobs.run(|| flags.files.par_iter().map(one).collect())?;
     let mut status = ExitCode::SUCCESS;
@@ -68,6 +68,19 @@ fn read_base(path: &Path) -> anyhow::Result<Vec<u8>> {
         anyhow::Ok(elf.bytes(section)?.to_vec())
     };
     read().with_context(|| path.display().to_string())
+}
+
+/// What modules are encoded on top of.
+struct BaseTypes<'b> {
+    /// To tell what a module refers to, and to distil that.
+    read: Btf<'b>,
+    /// As the encoder wants them.
+    types: Base<'b>,
+}
+
+fn parse_base<'b>(path: &Path, bytes: &'b [u8]) -> anyhow::Result<BaseTypes<'b>> {
+    let parse = || anyhow::Ok(BaseTypes { read: Btf::parse(bytes)?, types: Base::parse(bytes)? });
+    parse().with_context(|| format!("{}: .BTF", path.display()))
 }
 
 fn one(flags: &Flags, path: &Path, options: &Options<'_>, base: Option<&Btf<'_>>) -> Done {
