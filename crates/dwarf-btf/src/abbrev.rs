@@ -156,7 +156,7 @@ impl Table {
             }
             let mut behind = cursor;
             // One that is cut off is not known, and the fault is found when it is compiled.
-            let bytes = declarations::pass(&mut behind).unwrap_or_default();
+            let bytes = declarations::pass(&mut behind, |_| ()).unwrap_or_default();
             let Compiled { abbrev, ref_addr } = match self.known.get(bytes) {
                 Some(compiled) => {
                     cursor = behind;

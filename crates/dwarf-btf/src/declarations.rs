@@ -67,8 +67,8 @@ fn of<'b>(bytes: &'b [u8], known: &Known) -> &'b [u8] {
     &bytes[known.start as usize..][..known.len as usize]
 }
 
-/// Passes over a declaration, whose code was read. Returns its bytes.
-pub(crate) fn pass<'d>(cursor: &mut Cursor<'d>) -> Read<&'d [u8]> {
+/// Passes over a declaration, whose code was read. Tells its forms, and returns its bytes.
+pub(crate) fn pass<'d>(cursor: &mut Cursor<'d>, mut form_of: impl FnMut(u64)) -> Read<&'d [u8]> {
     const IMPLICIT: u64 = gimli::DW_FORM_implicit_const.0 as u64;
     let start = cursor.pos;
     // The tag, and whether there are children.
@@ -76,6 +76,7 @@ pub(crate) fn pass<'d>(cursor: &mut Cursor<'d>) -> Read<&'d [u8]> {
     cursor.u8()?;
     loop {
         let (name, form) = (cursor.uleb()?, cursor.uleb()?);
+        form_of(form);
         if form == IMPLICIT {
             cursor.sleb()?;
         }

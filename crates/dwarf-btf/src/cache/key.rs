@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::file::{halves, hash};
 use crate::cursor::Cursor;
+use crate::declarations::pass;
 use crate::source::Info;
 use crate::unit::Header;
 
@@ -34,21 +35,12 @@ pub(crate) fn key(
 /// The bytes of the table of abbreviations that begins at `start`.
 fn table(abbrev: &[u8], start: usize) -> Option<&[u8]> {
     let mut cursor = Cursor::new(abbrev.get(start..)?, 0, false);
+    let mut indirect = false;
     while cursor.uleb().ok()? != 0 {
-        cursor.uleb().ok()?;
-        cursor.skip(1).ok()?;
-        loop {
-            let (attribute, form) = (cursor.uleb().ok()?, cursor.uleb().ok()?);
-            if is_indirect(form) {
-                return None;
-            }
-            if form == u64::from(gimli::DW_FORM_implicit_const.0) {
-                cursor.sleb().ok()?;
-            }
-            if (attribute, form) == (0, 0) {
-                break;
-            }
-        }
+        pass(&mut cursor, |form| indirect |= is_indirect(form)).ok()?;
+    }
+    if indirect {
+        return None;
     }
     abbrev.get(start..start + cursor.pos)
 }

@@ -29,8 +29,9 @@ pub(crate) struct Saved<'f> {
 pub(crate) fn load(bytes: &[u8], tie: u128) -> Option<Saved<'_>> {
     let mut lists = open(bytes, tie)?;
     let strings = strings(&mut lists)?;
-    let keys: Vec<Key> = pairs(lists.list::<u64>()?)?
-        .map(|[low, high]| u128::from(low) | u128::from(high) << 64)
+    let keys: Vec<Key> = groups::<u64, 2>(lists.list()?)?
+        .iter()
+        .map(|&[low, high]| u128::from(low) | u128::from(high) << 64)
         .collect();
     let unit_words = lists.list::<u32>()?;
     let (candidates, wanted) = (lists.list()?, lists.list()?);
@@ -52,12 +53,7 @@ pub(crate) fn load(bytes: &[u8], tie: u128) -> Option<Saved<'_>> {
     whole.then_some(Saved { strings, keys, units, candidates, wanted, age, shards })
 }
 
-/// The list by twos.
-fn pairs<T: Copy>(list: &[T]) -> Option<impl Iterator<Item = [T; 2]> + '_> {
-    let (pairs, rest) = list.as_chunks::<2>();
-    rest.is_empty().then(|| pairs.iter().copied())
-}
-
+/// The list by so many at a time.
 fn groups<T: Copy, const N: usize>(list: &[T]) -> Option<&[[T; N]]> {
     let (groups, rest) = list.as_chunks::<N>();
     rest.is_empty().then_some(groups)
