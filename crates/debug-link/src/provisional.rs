@@ -133,7 +133,7 @@ impl<'a> Provisional<'a> {
     }
 
     /// The inputs.
-    pub fn inputs(&self) -> impl Iterator<Item = &Elf<'a>> {
+    pub fn inputs(&self) -> impl Iterator<Item = &Elf<'a>> + Clone {
         self.sections.objects.iter().map(|object| &object.elf)
     }
 
@@ -203,10 +203,10 @@ impl<'a> Provisional<'a> {
 
     /// Whether global symbols are where their definitions went.
     fn globals_are_at(&self, addresses: &Addresses<'_>, symbols: &[Symbol<'_>]) -> bool {
-        let globals = symbols
+        let mut globals = symbols
             .iter()
             .filter(|symbol| symbol.bind != STB_LOCAL.0 && symbol.place != Defined::Undefined);
-        globals.into_iter().all(|symbol| {
+        globals.all(|symbol| {
             let known = self.globals.get(symbol.name).and_then(|&at| addresses.of(at));
             known.is_none_or(|at| at == symbol.value)
         })

@@ -17,6 +17,7 @@ use rayon::prelude::*;
 use crate::Rules;
 use crate::strings::{StrId, Strings};
 use crate::symbols::{Section, Symbols, cut, percpu_section};
+use crate::units::lto_note;
 
 /// What is known of an image before it is linked.
 #[derive(Debug, Clone)]
@@ -31,6 +32,20 @@ pub struct Expected<'n> {
     pub functions: Vec<&'n [u8]>,
     /// The provisional addresses of what may come into the section of per-CPU variables.
     pub percpu: Range<u64>,
+}
+
+impl<'n> Expected<'n> {
+    /// Of the image that these objects are linked into; `None` if there are none.
+    pub fn of_inputs<'e, 'd: 'e>(
+        inputs: impl Iterator<Item = &'e Elf<'d>> + Clone,
+        functions: Vec<&'n [u8]>,
+        percpu: Range<u64>,
+    ) -> Option<Self> {
+        let first = inputs.clone().next()?;
+        let (endian, machine) = (first.endian(), first.header().machine);
+        let lto = inputs.into_iter().find_map(lto_note);
+        Some(Expected { endian, machine, lto, functions, percpu })
+    }
 }
 
 /// What becomes of a provisional address, which is not 0; `None` if that is not known. What was thrown away is at 0.

@@ -45,19 +45,14 @@ pub(super) fn assert_read_ahead(
     assert_addresses(&provisional, &addresses, &whole, name);
 
     let source = Ahead(&provisional);
-    // Both are in turns.
+    // Each version of pahole is tried with one of the linkers.
     let pahole = match map.linker {
         Linker::Gnu => PaholeVersion::V1_24,
         Linker::Lld => PaholeVersion::V1_32,
     };
     let options = Options { pahole, ..Options::default() };
-    let expected = Expected {
-        endian: whole.endian(),
-        machine: whole.header().machine,
-        lto: provisional.inputs().find_map(dwarf_btf::lto_note),
-        functions: provisional.functions(),
-        percpu: provisional.percpu(),
-    };
+    let (functions, percpu) = (provisional.functions(), provisional.percpu());
+    let expected = Expected::of_inputs(provisional.inputs(), functions, percpu).unwrap();
     let memory = Memory::default();
     let reading = Reading::begin(&memory, &source, &expected, &options).unwrap();
     let reading = reading.unwrap_or_else(|| panic!("{name}: it cannot be read ahead"));

@@ -155,9 +155,9 @@ impl Plan {
 
     /// How many of the steps behind the step `at` can be done beside it, one after the other.
     ///
-    /// Objects of known sizes are made beside each other. While types are made, the symbols, which need nothing of them, are read and made into tables. And while ids are
-    /// filled into the linked kernel, its symbols are listed and its tables sorted: each step reads and changes a
-    /// part of it that no other one does.
+    /// Objects of known sizes are made beside each other. While types are made, the symbols, which need nothing of them,
+    /// are read and made into tables. And while ids are filled into the linked kernel, its symbols are listed and its
+    /// tables sorted: each step reads and changes a part of it that no other one does.
     pub fn beside(&self, at: usize) -> usize {
         let native = |step: &&Step| step.engine == Engine::Native;
         let Some(first) = self.steps.get(at).filter(native) else { return 0 };

@@ -257,14 +257,8 @@ impl<'a, 'o: 'a> Ahead<'a, 'o> {
     fn first_units(&self) -> Option<Box<Reading<'a>>> {
         let (shared, options) = (self.shared, self.types?);
         let provisional = shared.provisional()?;
-        let first = provisional.inputs().next()?;
-        let expected = Expected {
-            endian: first.endian(),
-            machine: first.header().machine,
-            lto: provisional.inputs().find_map(dwarf_btf::lto_note),
-            functions: provisional.functions(),
-            percpu: provisional.percpu(),
-        };
+        let (functions, percpu) = (provisional.functions(), provisional.percpu());
+        let expected = Expected::of_inputs(provisional.inputs(), functions, percpu)?;
         let known = self.known.map(KnownUnits::remembered);
         let reading = Reading::resume(self.memory, shared, &expected, options, known);
         // Of what was only looked at, little is released at once.
