@@ -122,6 +122,7 @@ mod entries;
 mod error;
 mod fields;
 mod frame;
+pub mod hollow;
 mod how;
 mod in_order;
 mod kept;
