@@ -4,10 +4,10 @@
 //! that the tree was recorded with, then ld.lld and the newest pahole with a thread for each core. A later link is
 //! one in a view of the tree, where the kernel of the link before is, after a change in `vmlinux.o`.
 
-use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::{fs, io};
 
 use anyhow::{Context as _, Result, ensure};
 use peer_tests::link::Recorded;
@@ -91,7 +91,7 @@ impl<'a> Contest<'a> {
                 if side == WARM {
                     self.change.toggle()?;
                 }
-                settle()?;
+                settle(&self.view.dir)?;
                 costs.0.push(self.link(side)?);
             }
         }
@@ -104,13 +104,14 @@ impl<'a> Contest<'a> {
     }
 }
 
-/// Leaves the machine to every side in the same state: the files of the run before are on the disk, and there is free
-/// memory that has just been in use.
+/// Leaves the machine to every side in the same state: the files of the run before are on the disk, there is free
+/// memory that has just been in use, and the files of the tree are in the page cache.
 ///
 /// A virtual machine may give free pages back to its host within seconds, and a page that comes from there costs
 /// several times what another one does: who runs behind a process that has used and freed gigabytes would pay for
-/// that. The memory is that of another process, so that it does not count as a peak.
-fn settle() -> Result<()> {
+/// that. The memory is that of another process, so that it does not count as a peak. And it may drop from the page cache
+/// what has not been read for some time, which is most of `vmlinux.o` while a kernel is linked for the third time.
+fn settle(tree: &Path) -> Result<()> {
     const MOST: u64 = 4 << 30;
     ensure!(Command::new("sync").status()?.success(), "sync failed");
     let meminfo = fs::read_to_string("/proc/meminfo")?;
@@ -122,6 +123,13 @@ fn settle() -> Result<()> {
     dd.args(["if=/dev/zero", "of=/dev/null", "count=1", "iflag=fullblock"]);
     let status = dd.arg(format!("bs={bytes}")).stderr(Stdio::null()).status()?;
     ensure!(status.success(), "dd cannot have {bytes} bytes of memory");
+    for entry in fs::read_dir(tree)? {
+        let path = entry?.path();
+        if path.is_file() {
+            io::copy(&mut fs::File::open(&path)?, &mut io::sink())
+                .with_context(|| path.display().to_string())?;
+        }
+    }
     Ok(())
 }
 
@@ -219,8 +227,9 @@ pub fn run(setting: &Setting, vmlinker: &Path) -> Result<()> {
          knows how large kallsyms and BTF were in the link before and what the other units say of types, and finds that \
          link's kernel, as every build in a tree does. The others find none: to remove it, which takes \
          0.1 s and more, is not counted. Before each run of every side the files of the run before were written to the \
-         disk, and half of the available memory, 4 GiB at most, was used and freed: a virtual machine that gives free \
-         pages back to its host pays for them again, which would count for whoever comes next.",
+         disk; half of the available memory, 4 GiB at most, was used and freed, for a virtual machine that gives free \
+         pages back to its host pays for them again, which would count for whoever comes next; and the files of the \
+         tree were read, for such a machine also drops what nobody has read for a while from the page cache.",
     );
     page.write(&setting.pages.join(format!("stage-{}.md", setting.name)))
 }
