@@ -21,6 +21,7 @@ const RECORD: &str = ".vmlinker.json";
 
 /// What a tree remembers of its last link's sizes.
 const SIZES: &str = ".vmlinker.sizes";
+/// What it remembers of its units' types.
 const TYPES: &str = ".vmlinker.types";
 
 /// The timelines of a tree's last links.

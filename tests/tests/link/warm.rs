@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::variants::{LLD, without_the_flag_of_gnu_ld};
 
-/// What a tree remembers of its last link.
+/// What a tree remembers of its last link: sizes, and its units' types.
 const SIZES: &str = ".vmlinker.sizes";
 const TYPES: &str = ".vmlinker.types";
 
