@@ -58,7 +58,8 @@ pub(crate) fn of(machine: u16, r_type: u32) -> Option<How> {
     }
     let known = match (machine, r_type) {
         (m, 1) if m == EM_X86_64.0 => how(8, Store, Any),
-        (m, 2) if m == EM_X86_64.0 => how(4, Relative, Signed),
+        // To a table of the linker's only where a symbol is in another file, or an indirect function.
+        (m, 2 | 4) if m == EM_X86_64.0 => how(4, Relative, Signed),
         (m, 10) if m == EM_X86_64.0 => how(4, Store, Unsigned),
         (m, 11) if m == EM_X86_64.0 => how(4, Store, Signed),
         (m, 24) if m == EM_X86_64.0 => how(8, Relative, Any),

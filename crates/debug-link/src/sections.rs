@@ -14,7 +14,7 @@ use crate::merge::{self, Merged};
 use crate::object::{Input, Object};
 use crate::prepare::{AllLookups, Prepared};
 use crate::relocate::Source;
-use crate::targets::{self, Globals, Target};
+use crate::targets::{self, Globals, Target, Use};
 
 /// The debug sections that the linker would have put into an image.
 #[derive(Debug)]
@@ -48,7 +48,8 @@ impl<'a> DebugSections<'a> {
         }
         let mut layout = Layout::new(&objects, map)?;
         let merged = merge::merge_all(&mut layout, prepared, &objects, image, linker)?;
-        let targets = targets::resolve(&objects, &layout, &merged, symbols, globals, linker);
+        let rules = (linker, Use::Debug);
+        let targets = targets::resolve(&objects, &layout, &merged, symbols, globals, rules);
         let mut groups = layout.groups.iter().filter(|group| group.debug.is_some());
         let expected = groups.all(|group| prepared.strings(&group.members).is_some());
         let lookups = expected.then(|| prepared.lookups.clone());

@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
-use image::consts::{STB_LOCAL, STB_WEAK, STT_SECTION};
+use hashbrown::{HashMap, HashSet};
+use image::consts::{STB_LOCAL, STB_WEAK, STT_GNU_IFUNC, STT_SECTION, STT_TLS};
 use image::{Place as Defined, Symbol};
 use rayon::prelude::*;
 
@@ -54,24 +54,49 @@ pub(crate) enum Target {
     Unknown,
 }
 
+/// What refers to symbols.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// Debug sections.
+    Debug,
+    /// What is loaded: an undefined symbol has to be weak, and a value has to be an address that the linker has not
+    /// made up (a place in a table of it).
+    Loaded,
+}
+
 /// For each input the targets of its symbols, the null symbol first; nothing for inputs without
-/// debug info.
+/// debug info if that is the use.
 pub(crate) fn resolve(
     objects: &[Arc<Object<'_>>],
     layout: &Layout<'_>,
     merged: &[Merged<'_>],
     image_symbols: &[Symbol<'_>],
     globals: &Globals<'_>,
-    linker: Linker,
+    (linker, of_use): (Linker, Use),
 ) -> Vec<Vec<Target>> {
-    let undefined = match linker.undefined_is_discarded() {
+    let loaded = of_use == Use::Loaded;
+    let undefined = match linker.undefined_is_discarded() && !loaded {
         true => Target::Discarded,
         false => Target::Value(0),
     };
-    let own = |input: usize, symbol: &Symbol<'_>| defined(symbol, &layout.places[input], merged);
-    let hidden = hidden(objects, globals, own);
+    let special = |kind| loaded && [STT_GNU_IFUNC.0, STT_TLS.0].contains(&kind);
+    let own = |input: usize, symbol: &Symbol<'_>| match special(symbol.kind) {
+        true => Target::Unknown,
+        false => defined(symbol, &layout.places[input], merged),
+    };
+    let of_image = |symbol: &Symbol<'_>| match symbol.place {
+        _ if special(symbol.kind) => Target::Unknown,
+        Defined::Undefined if loaded && symbol.bind != STB_WEAK.0 => Target::Unknown,
+        Defined::Undefined => undefined,
+        _ => Target::Value(symbol.value),
+    };
+    let found = unseen(objects, globals);
+    let mut hidden = hidden(&found, own);
+    if loaded {
+        hold_against(&mut hidden, &found, objects, image_symbols, of_image);
+    }
     let of_input = |(input, object): (usize, &Arc<Object<'_>>)| {
-        if !has_debug_relocations(object) {
+        if !loaded && !has_debug_relocations(object) {
             return Vec::new();
         }
         let of_symbol = |symbol: &Symbol<'_>| {
@@ -79,14 +104,11 @@ pub(crate) fn resolve(
                 return own(input, symbol);
             }
             if let Some(found) = globals.find(symbol.name) {
-                let found = &image_symbols[found as usize];
-                return match found.place {
-                    Defined::Undefined => undefined,
-                    _ => Target::Value(found.value),
-                };
+                return of_image(&image_symbols[found as usize]);
             }
             match (symbol.place, hidden.get(symbol.name)) {
                 (_, Some(&target)) => target,
+                (_, None) if loaded => Target::Unknown,
                 (Defined::Undefined, None) if symbol.bind == STB_WEAK.0 => undefined,
                 _ => own(input, symbol),
             }
@@ -98,29 +120,69 @@ pub(crate) fn resolve(
     objects.par_iter().enumerate().map(of_input).collect()
 }
 
-/// The definitions of symbols that the image does not show as global, the strong ones first.
-fn hidden<'a>(
-    objects: &[Arc<Object<'a>>],
-    globals: &Globals<'_>,
-    own: impl Fn(usize, &Symbol<'_>) -> Target,
-) -> HashMap<&'a [u8], Target> {
-    let is_hidden = |symbol: &&Symbol<'_>| {
-        let here = symbol.bind != STB_LOCAL.0 && symbol.place != Defined::Undefined;
-        here && globals.find(symbol.name).is_none()
-    };
-    let of_input = |(input, object): (usize, &Arc<Object<'a>>)| -> Vec<(usize, Symbol<'a>)> {
-        let symbols = object.symbols.par_iter().with_min_len(SYMBOLS).filter(is_hidden);
+/// A symbol with the input that has it.
+type Found<'a> = (usize, Symbol<'a>);
+
+/// The symbols of inputs that are not local there, and that the image does not show as global.
+fn unseen<'a>(objects: &[Arc<Object<'a>>], globals: &Globals<'_>) -> Vec<Found<'a>> {
+    let is_unseen =
+        |symbol: &&Symbol<'_>| symbol.bind != STB_LOCAL.0 && globals.find(symbol.name).is_none();
+    let of_input = |(input, object): (usize, &Arc<Object<'a>>)| -> Vec<Found<'a>> {
+        let symbols = object.symbols.par_iter().with_min_len(SYMBOLS).filter(is_unseen);
         symbols.map(|&symbol| (input, symbol)).collect()
     };
     let found: Vec<Vec<_>> = objects.par_iter().enumerate().map(of_input).collect();
+    found.into_iter().flatten().collect()
+}
+
+/// The definitions of symbols that the image does not show as global, the strong ones first.
+fn hidden<'a>(
+    found: &[Found<'a>],
+    own: impl Fn(usize, &Symbol<'_>) -> Target,
+) -> HashMap<&'a [u8], Target> {
     let mut hidden = HashMap::new();
     for weak in [false, true] {
-        let turn = |(_, symbol): &&(usize, Symbol<'a>)| (symbol.bind == STB_WEAK.0) == weak;
-        for (input, symbol) in found.iter().flatten().filter(turn) {
+        let turn = |(_, symbol): &&Found<'a>| {
+            symbol.place != Defined::Undefined && (symbol.bind == STB_WEAK.0) == weak
+        };
+        for (input, symbol) in found.iter().filter(turn) {
             hidden.entry(symbol.name).or_insert_with(|| own(*input, symbol));
         }
     }
     hidden
+}
+
+/// Holds hidden definitions against the image, which has them as local symbols, and takes from there what the linker
+/// script defines.
+fn hold_against<'a>(
+    hidden: &mut HashMap<&'a [u8], Target>,
+    found: &[Found<'a>],
+    objects: &[Arc<Object<'a>>],
+    image_symbols: &[Symbol<'_>],
+    of_image: impl Fn(&Symbol<'_>) -> Target,
+) {
+    let mut shown: HashMap<&[u8], Vec<Target>> =
+        found.iter().map(|(_, symbol)| (symbol.name, Vec::new())).collect();
+    if shown.is_empty() {
+        return;
+    }
+    for symbol in image_symbols.iter().filter(|symbol| symbol.bind == STB_LOCAL.0) {
+        if let Some(targets) = shown.get_mut(symbol.name) {
+            targets.push(of_image(symbol));
+        }
+    }
+    let symbols = objects.iter().flat_map(|object| &object.symbols);
+    let local = symbols.filter(|symbol| symbol.bind == STB_LOCAL.0).map(|symbol| symbol.name);
+    let local: HashSet<&[u8]> = local.filter(|name| shown.contains_key(name)).collect();
+    for (_, Symbol { name, .. }) in found {
+        let shown = &shown[name][..];
+        let target = match (hidden.get(name), shown) {
+            (Some(own), shown) if shown.contains(own) => *own,
+            (None, &[only]) if !local.contains(name) => only,
+            _ => Target::Unknown,
+        };
+        hidden.insert(name, target);
+    }
 }
 
 /// What a symbol stands for by its own definition.

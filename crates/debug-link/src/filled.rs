@@ -1,0 +1,265 @@
+//! The sections that are filled: where they are in the image, what is kept of them there, and what
+//! their symbols are called.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use image::consts::{
+    EM_X86_64, SHF_ALLOC, SHF_COMPRESSED, SHT_NOBITS, SHT_NOTE, SHT_RELA, STB_LOCAL, STT_SECTION,
+};
+use image::{Class, Elf, Endianness, Place as Defined, Section, Symbol};
+use rayon::prelude::*;
+
+use crate::emit::Named;
+use crate::error::{Error, lossy};
+use crate::frame::{is_kept, statement};
+use crate::layout::{Layout, NO_STATEMENT, Place};
+use crate::linker::Linker;
+use crate::locals::LocalIndexes;
+use crate::map::LinkMap;
+use crate::object::{Object, is_debug};
+use crate::targets::{Globals, SYMBOLS, Target};
+
+/// Size of a relocation with its addend in bytes.
+pub(crate) const RECORD: usize = 24;
+
+/// An input section that is filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Filled {
+    pub(crate) input: u32,
+    pub(crate) section: u32,
+    /// Address in the running kernel.
+    pub(crate) addr: u64,
+    /// Offset of the contents in the image, in bytes.
+    pub(crate) contents_at: u64,
+    /// Offset of the relocations that stay, if any do.
+    pub(crate) records_at: Option<u64>,
+    /// Index of the output section.
+    output: u32,
+    /// Number of relocations.
+    count: u64,
+}
+
+/// Refuses what is not for x86_64 and its records.
+pub(crate) fn check_machine(image: &Elf<'_>, objects: &[Arc<Object<'_>>]) -> Result<(), Error> {
+    let header = image.header();
+    let of = (header.class, header.endian, header.machine);
+    if of != (Class::Elf64, Endianness::Little, EM_X86_64.0) {
+        return Err(Error::unsupported(format!("filling for machine {}", header.machine)));
+    }
+    match objects.iter().find(|object| !object.is_for(header)) {
+        None => Ok(()),
+        Some(other) => Err(Error::disagree(format!("{} is for another machine", other.name))),
+    }
+}
+
+/// The bytes of the image from `at` on.
+pub(crate) fn part(image: &mut [u8], at: u64, len: u64) -> Result<&mut [u8], Error> {
+    let range = usize::try_from(at).ok().zip(at.checked_add(len));
+    let range = range.and_then(|(at, end)| image.get_mut(at..usize::try_from(end).ok()?));
+    range.ok_or_else(|| Error::disagree("a section behind the end of the image"))
+}
+
+/// All sections that are filled, in no order that matters.
+///
+/// # Errors
+/// Loaded sections that the map does not place, or that the linker makes anew.
+pub(crate) fn sections(
+    image: &Elf<'_>,
+    map: &LinkMap<'_>,
+    objects: &[Arc<Object<'_>>],
+    layout: &Layout<'_>,
+    keeps: bool,
+) -> Result<Vec<Filled>, Error> {
+    let outputs = outputs(image, map);
+    let mut sections = Vec::new();
+    for (input, object) in objects.iter().enumerate() {
+        for (index, section) in object.elf.sections().iter().enumerate() {
+            let place = layout.places[input][index];
+            let Some(addr) = placed(object, index, section, place)? else { continue };
+            let output = outputs.get(&layout.statements[input][index]).copied();
+            let at =
+                output.and_then(|output| offset(&image.sections()[output as usize], addr, section));
+            let Some((output, contents_at)) = output.zip(at) else {
+                return Err(fault(object, section, "is not where the map has it"));
+            };
+            let count = count(object, index)?;
+            let (input, section) = (input as u32, index as u32);
+            let records_at = None;
+            sections.push(Filled { input, section, addr, contents_at, records_at, output, count });
+        }
+    }
+    if keeps {
+        place_records(image, map.linker, objects, &mut sections)?;
+    }
+    Ok(sections)
+}
+
+fn fault(object: &Object<'_>, section: &Section<'_>, cause: &str) -> Error {
+    Error::unsupported(format!("{}: {} {cause}", object.name, lossy(section.name)))
+}
+
+/// The address of a section that is filled; nothing for others.
+fn placed(
+    object: &Object<'_>,
+    index: usize,
+    section: &Section<'_>,
+    place: Place,
+) -> Result<Option<u64>, Error> {
+    let relocated = object.relocations[index] != 0;
+    let refused = |cause| Err(fault(object, section, cause));
+    if section.flags & SHF_ALLOC.0 == 0 {
+        // Such as .comment, which is as it was linked.
+        return match place {
+            Place::At(_) if relocated && !is_debug(section) => {
+                refused("is relocated and not loaded")
+            }
+            _ => Ok(None),
+        };
+    }
+    if section.size == 0 {
+        return if relocated { refused("is empty and relocated") } else { Ok(None) };
+    }
+    match place {
+        Place::Discarded => Ok(None),
+        _ if section.name == b".eh_frame" => refused("is made anew by the linker"),
+        _ if section.flags & SHF_COMPRESSED.0 != 0 => refused("is compressed"),
+        Place::Merged { .. } if !relocated => Ok(None),
+        _ if section.sh_type == SHT_NOTE.0 && !relocated => Ok(None),
+        Place::At(_) if section.sh_type == SHT_NOBITS.0 && !relocated => Ok(None),
+        Place::At(_) if section.sh_type == SHT_NOBITS.0 => {
+            refused("has no contents and is relocated")
+        }
+        Place::At(addr) => Ok(Some(addr)),
+        Place::Resized => refused("was changed by the linker"),
+        Place::Unknown | Place::Merged { .. } => refused("has a place that is not known"),
+    }
+}
+
+/// The image's loaded sections by their statement in the map.
+fn outputs(image: &Elf<'_>, map: &LinkMap<'_>) -> HashMap<u32, u32> {
+    let mut outputs = HashMap::new();
+    for (section, index) in image.sections().iter().zip(0..) {
+        if section.flags & SHF_ALLOC.0 != 0
+            && let Some(statement) = statement(map, section.name)
+        {
+            outputs.entry(statement as u32).or_insert(index);
+        }
+    }
+    outputs
+}
+
+/// The offset in the image of an input section at `addr`.
+fn offset(output: &Section<'_>, addr: u64, section: &Section<'_>) -> Option<u64> {
+    let into = addr.checked_sub(output.addr)?;
+    let inside = into.checked_add(section.size)? <= output.size;
+    let loaded = output.sh_type != SHT_NOBITS.0;
+    output.offset.checked_add(into).filter(|_| inside && loaded)
+}
+
+/// How many relocations a section has.
+fn count(object: &Object<'_>, index: usize) -> Result<u64, Error> {
+    let relocations = object.relocations[index];
+    let section = &object.elf.sections()[relocations as usize];
+    let of_size = section.entsize == RECORD as u64 && section.size % RECORD as u64 == 0;
+    match relocations {
+        0 => Ok(0),
+        _ if section.sh_type == SHT_RELA.0 && of_size => Ok(section.size / RECORD as u64),
+        _ => Err(fault(object, section, "has relocations of another form")),
+    }
+}
+
+/// Gives the relocations of each section their place in the image.
+fn place_records(
+    image: &Elf<'_>,
+    linker: Linker,
+    objects: &[Arc<Object<'_>>],
+    sections: &mut [Filled],
+) -> Result<(), Error> {
+    let tables = image.sections().iter().filter(|section| is_kept(section));
+    // By index of the output section: where its table goes on, and where that ends.
+    let mut tables: HashMap<u32, (u64, u64)> = tables
+        .map(|table| (table.info, (table.offset, table.offset.saturating_add(table.size))))
+        .collect();
+    let mut order: Vec<&mut Filled> = sections.iter_mut().filter(|s| s.count != 0).collect();
+    order.sort_by_key(|section| match linker {
+        // By the offset of what is relocated.
+        Linker::Gnu => (section.addr, 0),
+        Linker::Lld => {
+            let relocations = &objects[section.input as usize].relocations;
+            (section.input.into(), relocations[section.section as usize])
+        }
+    });
+    for section in order {
+        let object = &objects[section.input as usize];
+        let header = &object.elf.sections()[section.section as usize];
+        let place = tables.get_mut(&section.output).and_then(|(at, end)| {
+            let place = *at;
+            *at = at.checked_add(section.count.checked_mul(RECORD as u64)?)?;
+            (*at <= *end).then_some(place)
+        });
+        let missing = || fault(object, header, "has relocations that the image has no room for");
+        section.records_at = Some(place.ok_or_else(missing)?);
+    }
+    match tables.values().all(|(at, end)| at == end) {
+        true => Ok(()),
+        false => Err(Error::disagree("the image keeps more relocations than its inputs have")),
+    }
+}
+
+/// Symbol and address of each output section, by its statement in the map.
+pub(crate) fn section_symbols(
+    image: &Elf<'_>,
+    map: &LinkMap<'_>,
+    symbols: &[Symbol<'_>],
+) -> HashMap<u32, (u32, u64)> {
+    let outputs = outputs(image, map);
+    let mut by_section = HashMap::new();
+    for (symbol, index) in symbols.iter().zip(1..) {
+        if let Defined::Section(section) = symbol.place
+            && symbol.kind == STT_SECTION.0
+        {
+            by_section.entry(section).or_insert(index);
+        }
+    }
+    let of_output = |(&statement, &output): (&u32, &u32)| {
+        let addr = image.sections()[output as usize].addr;
+        Some((statement, (*by_section.get(&output)?, addr)))
+    };
+    outputs.iter().filter_map(of_output).collect()
+}
+
+/// By input, by symbol, what the symbol is called in the image.
+pub(crate) fn names(
+    objects: &[Arc<Object<'_>>],
+    layout: &Layout<'_>,
+    targets: &[Vec<Target>],
+    (globals, locals): (&Globals<'_>, &LocalIndexes<'_>),
+    of_sections: &HashMap<u32, (u32, u64)>,
+) -> Vec<Vec<Named>> {
+    let of_input = |(input, object): (usize, &Arc<Object<'_>>)| {
+        let statements = &layout.statements[input];
+        let of_section = |section: u32| {
+            let statement = statements.get(section as usize).copied().unwrap_or(NO_STATEMENT);
+            let section = of_sections.get(&statement);
+            section.map_or(Named::Unknown, |&(symbol, addr)| Named::Section { symbol, addr })
+        };
+        let of_symbol = |(index, symbol): (usize, &Symbol<'_>)| {
+            let found = match (symbol.bind == STB_LOCAL.0, symbol.place) {
+                (true, Defined::Section(section)) if symbol.kind == STT_SECTION.0 => {
+                    return of_section(section);
+                }
+                (true, _) => locals.local(input, index + 1),
+                (false, _) => match (globals.find(symbol.name), targets[input].get(index + 1)) {
+                    (Some(index), _) => Some(index + 1),
+                    (None, Some(&Target::Value(value))) => locals.hidden(symbol.name, value),
+                    (None, _) => None,
+                },
+            };
+            found.map_or(Named::Unknown, Named::Symbol)
+        };
+        let symbols = object.symbols.par_iter().enumerate().with_min_len(SYMBOLS).map(of_symbol);
+        rayon::iter::once(Named::Symbol(0)).chain(symbols).collect()
+    };
+    objects.par_iter().enumerate().map(of_input).collect()
+}

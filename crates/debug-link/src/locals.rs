@@ -1,0 +1,147 @@
+//! Which symbol of the image a local symbol of an input is.
+//!
+//! Why: a kept relocation names a symbol by its index, and names are no key: each file has its `.LC0`, and two of them lie at
+//! one address where the linker has merged their strings.
+//!
+//! The rule: the local symbols of a file stand together and in the file's order, without those of sections and
+//! those of what was thrown away. Files follow each other as GNU ld meets them in the output sections
+//! (`bfd_elf_final_link`), as ld.lld has them on its command line (`ELF/Writer.cpp`, `copyLocalSymbols`). Symbols that were
+//! global in an input and are hidden stand behind, or between files. What is found is held against the name and
+//! the value of each symbol, so that an image of another form is noticed.
+//!
+//! Cost: one comparison for each local symbol.
+
+use std::sync::Arc;
+
+use hashbrown::{HashMap, HashSet};
+use image::Symbol;
+use image::consts::{STB_LOCAL, STT_FILE, STT_SECTION};
+
+use crate::linker::Linker;
+use crate::map::LinkMap;
+use crate::object::Object;
+use crate::targets::Target;
+
+/// The indexes of local symbols in the image's table.
+#[derive(Debug)]
+pub(crate) struct LocalIndexes<'s> {
+    /// By input, by index of its symbol: 0 where it has none, or where it is not known.
+    of_inputs: Vec<Vec<u32>>,
+    /// Those of no file by name and value, `None` where several have both.
+    hidden: HashMap<(&'s [u8], u64), Option<u32>>,
+}
+
+impl<'s> LocalIndexes<'s> {
+    /// `symbols` are the image's without the null symbol, `targets` has what each symbol of the inputs stands for.
+    pub(crate) fn new(
+        objects: &[Arc<Object<'_>>],
+        targets: &[Vec<Target>],
+        symbols: &[Symbol<'s>],
+        map: &LinkMap<'_>,
+    ) -> Self {
+        let end = symbols.partition_point(|symbol| symbol.bind == STB_LOCAL.0);
+        let mut indexes = LocalIndexes {
+            of_inputs: objects.iter().map(|object| vec![0; object.symbols.len() + 1]).collect(),
+            hidden: HashMap::new(),
+        };
+        let mut rest = Rest { symbols: &symbols[..end], at: 0 };
+        for input in order(objects, map) {
+            let found = &mut indexes.of_inputs[input];
+            let Some(passed) = rest.find_file(&objects[input], &targets[input], found) else {
+                indexes.hidden.clear();
+                return indexes;
+            };
+            indexes.hide(symbols, passed);
+        }
+        indexes.hide(symbols, rest.at..end);
+        indexes
+    }
+
+    /// Takes symbols for such as were global in an input.
+    fn hide(&mut self, symbols: &[Symbol<'s>], range: std::ops::Range<usize>) {
+        for (symbol, index) in symbols[range.clone()].iter().zip(range.start as u32 + 1..) {
+            if symbol.kind != STT_SECTION.0 && symbol.kind != STT_FILE.0 {
+                let known = self.hidden.entry((symbol.name, symbol.value));
+                known.and_modify(|index| *index = None).or_insert(Some(index));
+            }
+        }
+    }
+
+    /// The index of the local symbol `symbol` of the input `input`.
+    pub(crate) fn local(&self, input: usize, symbol: usize) -> Option<u32> {
+        self.of_inputs.get(input)?.get(symbol).copied().filter(|&index| index != 0)
+    }
+
+    /// The index of a symbol that is global in an input and not in the image.
+    pub(crate) fn hidden(&self, name: &[u8], value: u64) -> Option<u32> {
+        self.hidden.get(&(name, value)).copied().flatten()
+    }
+}
+
+/// The inputs in the order in which their symbols stand in the image.
+fn order(objects: &[Arc<Object<'_>>], map: &LinkMap<'_>) -> Vec<usize> {
+    if map.linker == Linker::Lld {
+        return (0..objects.len()).collect();
+    }
+    let names = objects.iter().enumerate().map(|(index, object)| (object.name.as_bytes(), index));
+    let inputs: HashMap<&[u8], usize> = names.collect();
+    let mut seen = HashSet::new();
+    let listed = map.statements.iter().flat_map(|statement| &statement.inputs);
+    let met = listed.filter_map(|listed| inputs.get(listed.file).copied());
+    met.filter(|&input| seen.insert(input)).collect()
+}
+
+/// The local symbols of the image that no file has been found for.
+struct Rest<'r, 's> {
+    symbols: &'r [Symbol<'s>],
+    at: usize,
+}
+
+impl Rest<'_, '_> {
+    /// Finds the symbols of a file; returns what was passed before the first of them, and nothing if they are not as the
+    /// file has them.
+    fn find_file(
+        &mut self,
+        object: &Object<'_>,
+        targets: &[Target],
+        found: &mut [u32],
+    ) -> Option<std::ops::Range<usize>> {
+        let mut passed = self.at..self.at;
+        let mut first = true;
+        let all = object.symbols.iter().zip(targets.get(1..)?).zip(1..);
+        for ((symbol, &target), index) in all {
+            let own = symbol.bind == STB_LOCAL.0 && symbol.kind != STT_SECTION.0;
+            if !own || target == Target::Discarded {
+                continue;
+            }
+            if first {
+                if target == Target::Unknown {
+                    continue;
+                }
+                let mut rest = self.symbols[self.at..].iter();
+                self.at += rest.position(|there| is(there, symbol, target))?;
+                passed.end = self.at;
+                first = false;
+            }
+            match self.symbols.get(self.at) {
+                Some(there) if is(there, symbol, target) => {
+                    self.at += 1;
+                    found[index] = self.at as u32;
+                }
+                // It may be in something that has no place in the image.
+                _ if target == Target::Unknown => {}
+                _ => return None,
+            }
+        }
+        Some(passed)
+    }
+}
+
+/// Whether a symbol of the image is one of an input.
+fn is(there: &Symbol<'_>, symbol: &Symbol<'_>, target: Target) -> bool {
+    let same = there.kind == symbol.kind && there.name == symbol.name;
+    same && match target {
+        Target::Value(value) => there.value == value,
+        Target::Merged { .. } | Target::Discarded | Target::Unknown => true,
+    }
+}
