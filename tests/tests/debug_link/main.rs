@@ -4,6 +4,7 @@
 //! map. From the second the first is made, and `cmp` decides, build ID and all.
 
 mod ahead;
+mod fill;
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
