@@ -17,8 +17,9 @@
 //! do nothing (`R_X86_64_NONE` is a record of zeros). All others can be taken away: their section headers become
 //! `SHT_NULL`, which both linkers skip ([`Relocations`]).
 //!
-//! What makes layout depend on contents or relocations is refused: `.eh_frame` and `.sframe`, which linkers parse; groups;
-//! compressed sections; warnings in `.gnu.warning`; IFUNCs, thread-local symbols and a reference to the global offset
+//! Linkers parse `.eh_frame` and `.sframe` with their relocations, so both stay as they are.
+//!
+//! What else makes layout depend on contents or relocations is refused: groups; compressed sections; warnings in `.gnu.warning`; IFUNCs, thread-local symbols and a reference to the global offset
 //! table, which have the linker make sections of its own; and all but x86_64.
 //!
 //! Cost: the section headers are copied and symbols looked at, 1 ms for a `vmlinux.o` of 1 GB. 12 MB of it are in
@@ -182,6 +183,9 @@ fn fate(section: &Section<'_>, sections: &[Section<'_>], relocations: Relocation
     let loaded = |section: &Section<'_>| section.flags & SHF_ALLOC.0 != 0;
     if section.sh_type == SHT_RELA.0 {
         let of = sections.get(section.info as usize);
+        if of.is_some_and(is_frames) {
+            return Fate::Kept;
+        }
         // Without relocations entries would be merged.
         let merged = of.is_some_and(|of| of.flags & SHF_MERGE.0 != 0);
         let kept = relocations == Relocations::Cleared && of.is_some_and(loaded);
@@ -196,8 +200,14 @@ fn fate(section: &Section<'_>, sections: &[Section<'_>], relocations: Relocation
     }
     let looked_into = section.sh_type != SHT_PROGBITS.0
         || section.flags & SHF_MERGE.0 != 0
-        || section.name == b".BTF_ids";
+        || section.name == b".BTF_ids"
+        || is_frames(section);
     if loaded(section) && !looked_into { Fate::Hole } else { Fate::Kept }
+}
+
+/// Whether linkers look into a section as it is relocated, and change its size.
+fn is_frames(section: &Section<'_>) -> bool {
+    section.name.starts_with(b".eh_frame") || section.name.starts_with(b".sframe")
 }
 
 /// Whether both linkers leave a section out with `--strip-debug`.
@@ -226,7 +236,7 @@ fn obstacle(section: &Section<'_>) -> Option<&'static str> {
         "is thread-local"
     } else if section.sh_type == SHT_RELA.0 {
         return None;
-    } else if is(b".eh_frame") || is(b".sframe") || is(b".stab") || is(b".gnu.lto_") {
+    } else if is(b".stab") || is(b".gnu.lto_") {
         "is parsed by the linker"
     } else if is(b".gnu.warning") {
         "is a warning"

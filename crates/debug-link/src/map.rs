@@ -129,6 +129,13 @@ impl<'m> LinkMap<'m> {
         Ok(map)
     }
 
+    /// Gives the input `from` another name, under which it was not linked. Whether there is one.
+    pub fn rename(&mut self, from: &[u8], to: &'m [u8]) -> bool {
+        let linked = self.statements.iter_mut().flat_map(|statement| &mut statement.inputs);
+        let found = linked.chain(&mut self.discarded).filter(|listed| listed.file == from);
+        found.map(|listed| listed.file = to).count() > 0
+    }
+
     /// Adds an input section to the part that is being read.
     fn list(&mut self, part: Part, listed: Listed<'m>) -> Option<()> {
         match part {
@@ -258,6 +265,15 @@ OUTPUT(/tmp/x elf64-x86-64)
         assert_eq!((text.inputs[1].size, text.inputs[1].input_size), (0x52e9e, 0x5cc71));
         let debug: [&[u8]; 2] = [b".debug_info", b".gnu.linkonce.wi.*"];
         assert_eq!(map.statements[1].patterns, [debug]);
+    }
+
+    #[test]
+    fn an_input_gets_the_name_of_the_one_that_it_stands_for() {
+        let text = MAP.replace("vmlinux.o", "twin.o");
+        let mut map = LinkMap::parse_gnu(text.as_bytes()).unwrap();
+        assert!(!map.rename(b"vmlinux.o", b"twin.o"));
+        assert!(map.rename(b"twin.o", b"vmlinux.o"));
+        assert_eq!(map, LinkMap::parse_gnu(MAP.as_bytes()).unwrap());
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub fn clean(dir: &Path, srctree: &Path) -> Result<()> {
     let features = Features::detect(&files::read_text(&script)?);
     let mut patterns = features.map_err(|error| Error::file(&script, error))?.clean;
     let unfinished = [stage::UNFINISHED, stage::UNFINISHED_DEBUG];
-    let ours = [RECORD, SIZES, TYPES, TIMELINE, DEBUG_FILE, stage::OLD];
+    let ours = [RECORD, SIZES, TYPES, TIMELINE, DEBUG_FILE, stage::OLD, stage::HOLLOW];
     patterns.extend(ours.into_iter().chain(unfinished).map(str::to_string));
     let entries = fs::read_dir(dir).map_err(|error| Error::file(dir, error.kind()))?;
     for entry in entries.flatten() {

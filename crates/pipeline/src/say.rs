@@ -35,3 +35,10 @@ pub fn line(line: impl Display) -> Result<()> {
 pub fn remark(line: impl Display) {
     let _ = progress::aside(|| writeln!(io::stderr(), "{line}"));
 }
+
+/// Passes on what a program has said on standard error.
+pub fn passed_on(said: &[u8]) {
+    if !said.is_empty() {
+        remark(String::from_utf8_lossy(said.trim_ascii_end()));
+    }
+}

@@ -69,6 +69,8 @@ impl Toolbox {
                 Part::Btfobj => btf_object_obstacle(tree),
                 Part::Btfids => resolve_btfids_obstacle(tree, call),
                 Part::Sorttable => sorttable.as_ref().err().cloned(),
+                // Where it cannot be done, the linker does what it does anyway.
+                Part::Fill => None,
             };
             match (asked(request, part), obstacle) {
                 (Some(Engine::Kernel), _) => engines = engines.with(part, Engine::Kernel),
@@ -143,7 +145,8 @@ impl Toolbox {
         asked: Option<Schedule>,
     ) -> (Schedule, Option<String>) {
         let own = tree.features.schedule;
-        let imitates = self.engines == Engines::all(Engine::Kernel);
+        let mut steps = Part::ALL.into_iter().filter(|&part| part != Part::Fill);
+        let imitates = steps.all(|part| self.engines.of(part) == Engine::Kernel);
         match asked {
             Some(schedule @ (Schedule::Separate | Schedule::Merged)) => return (schedule, None),
             None if imitates || !tree.config.has("DEBUG_INFO") => return (own, None),

@@ -104,6 +104,20 @@ fn notes_and_what_else_is_no_plain_contents_stay() {
 }
 
 #[test]
+fn what_is_parsed_as_it_is_relocated_stays_with_its_relocations() {
+    let whole = object(header(), &[(".eh_frame", ALLOC, true), (".text", ALLOC, true)], "x");
+    let before = Elf::parse(&whole).unwrap();
+    for relocations in [Relocations::Dropped, Relocations::Cleared] {
+        let twin = written(&hollow(&whole, relocations).unwrap());
+        let after = Elf::parse(&twin).unwrap();
+        for index in [1, 2] {
+            let [old, new] = [&before, &after].map(|elf| elf.bytes(&elf.sections()[index]));
+            assert_eq!(old, new);
+        }
+    }
+}
+
+#[test]
 fn what_layout_may_depend_on_is_refused() {
     let refused = |header: Header, section: (&'static str, u64, bool), symbol: &'static str| {
         let bytes = object(header, &[section], symbol);
@@ -112,8 +126,6 @@ fn what_layout_may_depend_on_is_refused() {
     let of = |name, flags, symbol| refused(header(), (name, flags, false), symbol);
     let parsed = "is parsed by the linker";
     for (name, flags, what) in [
-        (".eh_frame", ALLOC, parsed),
-        (".sframe", ALLOC, parsed),
         (".stab", 0, parsed),
         (".gnu.warning.gets", 0, "is a warning"),
         (".text", ALLOC | SHF_GROUP.0, "is in a group"),

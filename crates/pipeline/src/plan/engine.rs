@@ -41,12 +41,22 @@ pub enum Part {
     Btfids,
     /// `scripts/sorttable`.
     Sorttable,
+    /// The linker's copying of contents: native, it links a hollow `vmlinux.o` where contents are not needed. Only the
+    /// lean schedule does, where a kernel is linked from that one object.
+    Fill,
 }
 
 impl Part {
     /// Every part, in the order in which a link comes to them.
-    pub const ALL: [Part; 6] =
-        [Part::Sysmap, Part::Kallsyms, Part::Btf, Part::Btfobj, Part::Btfids, Part::Sorttable];
+    pub const ALL: [Part; 7] = [
+        Part::Sysmap,
+        Part::Kallsyms,
+        Part::Btf,
+        Part::Btfobj,
+        Part::Btfids,
+        Part::Sorttable,
+        Part::Fill,
+    ];
 
     /// The name of the part on the command line.
     pub fn name(self) -> &'static str {
@@ -57,6 +67,7 @@ impl Part {
             Part::Btfobj => "btfobj",
             Part::Btfids => "btfids",
             Part::Sorttable => "sorttable",
+            Part::Fill => "fill",
         }
     }
 }
@@ -108,7 +119,8 @@ pub enum EngineError {
     Engine(String),
     /// No part of that name.
     #[error(
-        "no step's engine is called '{0}': use sysmap, kallsyms, btf, btfobj, btfids or sorttable"
+        "no step's engine is called '{0}': use sysmap, kallsyms, btf, btfobj, btfids, \
+         sorttable or fill"
     )]
     Part(String),
 }

@@ -66,6 +66,8 @@ pub struct Needs {
     pub verify: bool,
     /// Where debug information goes. Only the lean schedule puts it elsewhere than into the kernel.
     pub debug_info: DebugInfo,
+    /// Whether the kernel is linked from `vmlinux.o` and no archive.
+    pub single_object: bool,
     /// Name of the kernel that the stage makes: `vmlinux`, or `vmlinux.unstripped` from 6.17 on.
     pub output: String,
 }
@@ -83,6 +85,7 @@ impl Needs {
             btf_line_names_image: false,
             verify: false,
             debug_info: DebugInfo::Keep,
+            single_object: ["LTO_CLANG", "X86_KERNEL_IBT"].iter().any(|name| config.has(name)),
             output: "vmlinux".to_string(),
         }
     }
@@ -360,6 +363,15 @@ impl Builder<'_> {
         self.steps.push(Step { action, engine, why });
     }
 
+    /// Whether `image` is linked for its symbols, its layout and its map only, which are the same without contents.
+    fn is_hollow(&self, image: &str) -> bool {
+        self.schedule == Schedule::Lean
+            && self.needs.single_object
+            && self.engines.of(Part::Fill) == Engine::Native
+            && (self.reads_objects() || !self.needs.btf)
+            && image == self.names.btf_image()
+    }
+
     fn link(&mut self, image: &str, linked: &Objects, strip_debug: bool, why: &'static str) {
         let action = Action::Ld {
             image: image.to_string(),
@@ -369,6 +381,7 @@ impl Builder<'_> {
             map: (self.schedule == Schedule::Lean && strip_debug).then(|| map_of(image)),
             build_id: self.schedule != Schedule::Lean || !strip_debug,
             relocations: self.schedule != Schedule::Lean || image != self.names.btf_image(),
+            hollow: strip_debug && self.is_hollow(image),
             trial: self
                 .steps
                 .last()

@@ -69,7 +69,10 @@ impl Plan {
                     "why": step.why,
                 });
                 match step.action {
-                    Action::Ld { strip_debug, .. } => value["strip_debug"] = strip_debug.into(),
+                    Action::Ld { strip_debug, hollow, .. } => {
+                        value["strip_debug"] = strip_debug.into();
+                        value["hollow"] = hollow.into();
+                    }
                     Action::Debug { debug_info, .. } => {
                         value["debug_info"] = debug_info.to_string().into();
                     }

@@ -86,6 +86,8 @@ pub enum Action {
         /// Whether relocations stay in the kernel if the tree's flags say so (`--emit-relocs`). They are as large as
         /// the debug information, and of use only in a kernel that is kept.
         relocations: bool,
+        /// Whether `vmlinux.o` is linked without its contents: the kernel is only to tell where everything is.
+        hollow: bool,
         /// Whether the linker computes the build ID if the tree's flags ask for one. Otherwise the step that puts
         /// debug information in does, over all that the ID covers, and the linker leaves room for it.
         build_id: bool,
@@ -230,9 +232,10 @@ impl Step {
     }
 
     /// Who does the step: `native`, `kernel`, or `linker` for a link. Where pahole makes the types, it is named
-    /// beside the engine that makes the object.
+    /// beside the engine that makes the object, and `native` beside the linker where it gets a hollow object.
     pub fn engine_name(&self) -> &'static str {
         match (&self.action, self.engine) {
+            (Action::Ld { hollow: true, .. }, _) => "native+linker",
             (Action::Ld { .. }, _) => "linker",
             (Action::Btf { encoder: Engine::Kernel, .. }, Engine::Native) => "pahole+native",
             (Action::Btf { encoder: Engine::Kernel, .. }, Engine::Kernel) => "pahole+kernel",

@@ -19,7 +19,7 @@ use crate::progress::Progress;
 use crate::say;
 
 use super::inputs::Shared;
-use super::{Stage, link};
+use super::{Stage, hollow, link};
 
 /// What the step works on; names are relative to the object tree.
 pub(super) struct Debug<'a> {
@@ -90,7 +90,7 @@ impl Stage<'_> {
             made.map(|(filled, data)| Input { name: &filled.linked, data }).collect();
         let map = files::read(&self.path(step.map))?;
         let script = files::read(&self.path(&link::script(self.call)))?;
-        let map = LinkMap::parse(dialect.linker, &map, &script)?;
+        let map = hollow::link_map(dialect.linker, &map, &script)?;
         let mut kernel = files::map_private(&self.path(step.stripped))?;
         self.refill(step, &mut kernel, &map)?;
         if step.info == DebugInfo::Drop {

@@ -158,6 +158,11 @@ impl<'o> Shared<'o> {
         self.waited.swap(0, Ordering::Relaxed)
     }
 
+    /// An input of that name.
+    pub(super) fn input(&self, name: &str) -> Option<Input<'o>> {
+        self.objects.iter().map(Object::input).find(|input| input.name == name)
+    }
+
     /// The size of all objects, in bytes.
     pub(super) fn size(&self) -> u64 {
         self.objects.iter().map(|object| object.input().data.len() as u64).sum()

@@ -28,6 +28,8 @@ pub struct Link<'a> {
     pub btf: Option<&'a str>,
     /// Whether debug information is left out.
     pub strip_debug: bool,
+    /// What is linked in the place of `vmlinux.o`.
+    pub twin: Option<&'a str>,
     /// Where the linker is to say what it put where, if the stage wants to know.
     pub map: Option<&'a str>,
     /// Whether relocations stay in the output if the tree's flags say so.
@@ -46,12 +48,16 @@ impl Default for Link<'_> {
             kallsyms: None,
             btf: None,
             strip_debug: false,
+            twin: None,
             map: None,
             relocations: true,
             reserves_id: None,
         }
     }
 }
+
+/// The object that a kernel is linked from, where it is one.
+pub const OBJECT: &str = "vmlinux.o";
 
 /// The objects that every link takes, in their order: those linked whole, and those as needed.
 pub fn kernel_objects<'a>(
@@ -60,7 +66,7 @@ pub fn kernel_objects<'a>(
     features: &'a Features,
 ) -> (Vec<&'a str>, Vec<&'a str>) {
     let (mut objects, libs) = if features.links_single_object(config) {
-        (vec!["vmlinux.o"], Vec::new())
+        (vec![OBJECT], Vec::new())
     } else {
         (vec!["vmlinux.a"], call.words("KBUILD_VMLINUX_LIBS").collect())
     };
@@ -136,7 +142,8 @@ pub fn command_line(
     words.extend(["-o".to_string(), link.output.to_string()]);
     let (objects, libs) = kernel_objects(call, config, features);
     words.push(format!("{wl}--whole-archive"));
-    words.extend(objects.into_iter().map(str::to_string));
+    let taken = |object: &str| link.twin.filter(|_| object == OBJECT).unwrap_or(object).to_string();
+    words.extend(objects.into_iter().map(taken));
     words.push(format!("{wl}--no-whole-archive"));
     words.push(format!("{wl}--start-group"));
     words.extend(libs.into_iter().map(str::to_string));
@@ -192,6 +199,7 @@ vmlinux_link .tmp_vmlinux1
         kallsyms: Some("k.o"),
         btf: Some("b.o"),
         strip_debug: true,
+        twin: None,
         map: None,
         relocations: true,
         reserves_id: None,
@@ -204,6 +212,15 @@ vmlinux_link .tmp_vmlinux1
         let zeros = format!(" --build-id=0x{} ", "00".repeat(20));
         assert_eq!(line(Some(Linker::Lld)), real.replace(" --build-id=sha1 ", &zeros));
         assert_ne!(line(Some(Linker::Lld)), real);
+    }
+
+    #[test]
+    fn a_twin_takes_the_place_of_the_one_object() {
+        let line = |twin, config: &[&str]| line("x86", config, &Link { twin, ..TEMPORARY }, SCRIPT);
+        let real = line(None, &["X", "MODULES"]);
+        let expected = real.replace(" vmlinux.o ", " .tmp_twin.o ");
+        assert_eq!(line(Some(".tmp_twin.o"), &["X", "MODULES"]), expected);
+        assert_eq!(line(Some(".tmp_twin.o"), &[]), line(None, &[]), "an archive has none");
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod btf;
 mod compare;
 mod debug;
 mod follow;
+mod hollow;
 mod inputs;
 mod kernel;
 pub(crate) mod link;
@@ -47,9 +48,11 @@ use crate::toolbox::Toolbox;
 use crate::tree::Tree;
 
 use ahead::{Ahead, Remember};
+use hollow::Twin;
 use inputs::Shared;
 use old::OldKernel;
 
+pub use hollow::HOLLOW;
 pub use old::OLD;
 
 pub use apart::UNFINISHED_DEBUG;
@@ -94,6 +97,8 @@ pub struct Stage<'a> {
     last_step: Option<String>,
     /// Size of the objects that all links take, in bytes, where it is known.
     objects: Option<u64>,
+    /// The object that the linker gets where contents are not needed.
+    twin: Twin,
     /// The versions of the tools, by their variables.
     tools: BTreeMap<String, String>,
 }
@@ -124,6 +129,7 @@ impl<'a> Stage<'a> {
             timeline: Arc::new(Timeline::start()),
             last_step: None,
             objects: None,
+            twin: Twin::new(call.dir.join(HOLLOW)),
             tools: BTreeMap::new(),
         }
     }
@@ -141,7 +147,7 @@ impl<'a> Stage<'a> {
     pub fn run(mut self) -> Result<Link> {
         let _lock = Lock::take(&self.call.dir)
             .map_err(|error| error.in_step(format!("LD {}", self.needs.output)))?;
-        let doomed = RESULTS.into_iter().chain([OLD]);
+        let doomed = RESULTS.into_iter().chain([OLD, HOLLOW]);
         let _doomed: Vec<Doomed> = doomed.map(|name| Doomed::new(self.path(name))).collect();
         let result = self.run_steps();
         if result.as_ref().is_err_and(|error| !error.keep_files) {
@@ -279,7 +285,17 @@ impl<'a> Stage<'a> {
         use Engine::{Kernel, Native};
         let result = match (&step.action, step.engine) {
             (
-                Action::Ld { image, kallsyms, btf, strip_debug, map, relocations, build_id, trial },
+                Action::Ld {
+                    image,
+                    kallsyms,
+                    btf,
+                    strip_debug,
+                    map,
+                    relocations,
+                    hollow,
+                    build_id,
+                    trial,
+                },
                 _,
             ) => {
                 let link = link::Link {
@@ -291,7 +307,11 @@ impl<'a> Stage<'a> {
                     reserves_id: (!build_id).then(|| self.followed_linker()),
                     ..self.link_of(image)
                 };
-                let run = || if *trial { self.try_link(&link) } else { self.link(&link) };
+                let run = || match *hollow && self.link_hollow(&link, ahead.shared)? {
+                    true => Ok(()),
+                    false if *trial => self.try_link(&link),
+                    false => self.link(&link),
+                };
                 ahead.beside(self.last_step.clone(), run)
             }
             (Action::Debug { image, stripped, map, kallsyms, btf, debug_info }, _) => {
@@ -419,14 +439,19 @@ impl<'a> Stage<'a> {
 
     /// Runs the linker; what it complains of is heard only if it succeeds. Otherwise it will say so again.
     fn try_link(&self, link: &link::Link<'_>) -> Result<()> {
+        let (result, said) = self.link_hushed(link)?;
+        if result.is_ok() {
+            say::passed_on(&said);
+        }
+        result
+    }
+
+    /// Runs the linker; what it complains of is not heard, but given.
+    fn link_hushed(&self, link: &link::Link<'_>) -> Result<(Result<()>, Vec<u8>)> {
         let mut command = self.linker(link)?;
         command.envs(&self.call.env);
         self.show_command(&command);
-        let (result, said) = process::run_hushed(&mut command);
-        if result.is_ok() && !said.is_empty() {
-            say::remark(String::from_utf8_lossy(said.trim_ascii_end()));
-        }
-        result
+        Ok(process::run_hushed(&mut command))
     }
 
     fn linker(&self, link: &link::Link<'_>) -> Result<Command> {

@@ -23,7 +23,7 @@ use crate::timeline;
 use super::ahead::Ahead;
 use super::debug::{Debug, Fault};
 use super::inputs::{Object, Pages, Shared};
-use super::{Stage, link};
+use super::{Stage, hollow, link};
 
 impl Stage<'_> {
     /// The types of the kernel `image`, which was `linked` without debug information.
@@ -73,7 +73,7 @@ impl Stage<'_> {
         let made: Vec<Input<'_>> = objects.iter().map(Object::input).collect();
         let map = files::read(&self.path(&linked.map))?;
         let script = files::read(&self.path(&link::script(self.call)))?;
-        let map = LinkMap::parse(dialect.linker, &map, &script)?;
+        let map = hollow::link_map(dialect.linker, &map, &script)?;
         let path = self.path(image);
         let kernel = files::map(&path)?;
         let elf = Elf::parse(&kernel).map_err(|error| Error::file(&path, error))?;

@@ -12,7 +12,8 @@ pub struct StageFlags {
     #[arg(long, value_name = "S")]
     pub schedule: Option<Schedule>,
     /// Who does each step: native, kernel, or a list such as kallsyms=kernel,sysmap=native. Steps:
-    /// sysmap, kallsyms, btf, btfobj, btfids, sorttable. btf=pahole is the same as btf=kernel.
+    /// sysmap, kallsyms, btf, btfobj, btfids, sorttable, fill. btf=pahole is the same as btf=kernel; with fill=kernel
+    /// the linker copies all contents itself.
     #[arg(long, value_name = "E")]
     pub engine: Option<EngineRequest>,
     /// Link as if the tree had never been linked. Otherwise the lean schedule takes the sizes of kallsyms and BTF from

@@ -5,6 +5,7 @@
 //! in their place that fail as real tools do.
 
 mod environment;
+mod hollow;
 mod inputs;
 mod interrupts;
 mod lean;

@@ -20,7 +20,7 @@ impl Doer {
     pub fn of(step: &Step) -> Self {
         match step.engine.as_str() {
             "native" => Doer::Native,
-            "linker" => Doer::Linker,
+            "linker" | "native+linker" => Doer::Linker,
             _ => Doer::Tool,
         }
     }
