@@ -209,13 +209,14 @@ impl Fields {
         symbol.get(info).is_some_and(|info| info & 0xf == STT_SECTION.0)
     }
 
-    /// The symbol of a section at address 0.
+    /// The symbol of a section at an address.
     ///
     /// # Errors
     /// An index that does not fit.
-    pub(crate) fn new_section_symbol(self, section: u64) -> Result<Vec<u8>, Error> {
+    pub(crate) fn new_section_symbol(self, section: u64, addr: u64) -> Result<Vec<u8>, Error> {
         let mut symbol = vec![0; self.symbol()];
         symbol[if self.wide == 8 { 4 } else { 12 }] = STT_SECTION.0;
+        self.put(&mut symbol, if self.wide == 8 { 8 } else { 4 }, self.wide, addr)?;
         self.set_symbol_section(&mut symbol, section)?;
         Ok(symbol)
     }

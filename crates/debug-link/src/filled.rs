@@ -10,9 +10,9 @@ use image::consts::{
 use image::{Class, Elf, Endianness, Place as Defined, Section, Symbol};
 use rayon::prelude::*;
 
-use crate::emit::Named;
+use crate::emit::{Named, Renumbering};
 use crate::error::{Error, lossy};
-use crate::frame::{is_kept, statement};
+use crate::frame::{Extent, Frame, Origin, is_kept, statement};
 use crate::layout::{Layout, NO_STATEMENT, Place};
 use crate::linker::Linker;
 use crate::locals::LocalIndexes;
@@ -69,7 +69,6 @@ pub(crate) fn sections(
     map: &LinkMap<'_>,
     objects: &[Arc<Object<'_>>],
     layout: &Layout<'_>,
-    keeps: bool,
 ) -> Result<Vec<Filled>, Error> {
     let outputs = outputs(image, map);
     let mut sections = Vec::new();
@@ -88,9 +87,6 @@ pub(crate) fn sections(
             let records_at = None;
             sections.push(Filled { input, section, addr, contents_at, records_at, output, count });
         }
-    }
-    if keeps {
-        place_records(image, map.linker, objects, &mut sections)?;
     }
     Ok(sections)
 }
@@ -169,18 +165,41 @@ fn count(object: &Object<'_>, index: usize) -> Result<u64, Error> {
     }
 }
 
-/// Gives the relocations of each section their place in the image.
-fn place_records(
-    image: &Elf<'_>,
+/// By section of the image, how many relocations its input sections have.
+pub(crate) fn counts(image: &Elf<'_>, sections: &[Filled]) -> Vec<u64> {
+    let mut counts = vec![0u64; image.sections().len()];
+    for section in sections {
+        let count = &mut counts[section.output as usize];
+        *count = count.saturating_add(section.count);
+    }
+    counts
+}
+
+/// Where relocations stay: by the section of the image that they belong to, from where to where.
+pub(crate) fn tables(image: &Elf<'_>, frame: Option<&Frame>) -> HashMap<u32, (u64, u64)> {
+    let range = |offset: u64, size| (offset, offset.saturating_add(size));
+    match frame {
+        None => {
+            let kept = image.sections().iter().filter(|section| is_kept(section));
+            kept.map(|table| (table.info, range(table.offset, table.size))).collect()
+        }
+        Some(frame) => {
+            let table = |extent: &Extent| match extent.origin {
+                Origin::ImageRelocations(of) => Some((of, range(extent.offset, extent.size))),
+                _ => None,
+            };
+            frame.sections.iter().filter_map(table).collect()
+        }
+    }
+}
+
+/// Gives the relocations of each section their place in one of `tables`.
+pub(crate) fn place_records(
+    mut tables: HashMap<u32, (u64, u64)>,
     linker: Linker,
     objects: &[Arc<Object<'_>>],
     sections: &mut [Filled],
 ) -> Result<(), Error> {
-    let tables = image.sections().iter().filter(|section| is_kept(section));
-    // By index of the output section: where its table goes on, and where that ends.
-    let mut tables: HashMap<u32, (u64, u64)> = tables
-        .map(|table| (table.info, (table.offset, table.offset.saturating_add(table.size))))
-        .collect();
     let mut order: Vec<&mut Filled> = sections.iter_mut().filter(|s| s.count != 0).collect();
     order.sort_by_key(|section| match linker {
         // By the offset of what is relocated.
@@ -229,37 +248,58 @@ pub(crate) fn section_symbols(
     outputs.iter().filter_map(of_output).collect()
 }
 
-/// By input, by symbol, what the symbol is called in the image.
-pub(crate) fn names(
-    objects: &[Arc<Object<'_>>],
-    layout: &Layout<'_>,
-    targets: &[Vec<Target>],
-    (globals, locals): (&Globals<'_>, &LocalIndexes<'_>),
-    of_sections: &HashMap<u32, (u32, u64)>,
-) -> Vec<Vec<Named>> {
-    let of_input = |(input, object): (usize, &Arc<Object<'_>>)| {
-        let statements = &layout.statements[input];
-        let of_section = |section: u32| {
-            let statement = statements.get(section as usize).copied().unwrap_or(NO_STATEMENT);
-            let section = of_sections.get(&statement);
-            section.map_or(Named::Unknown, |&(symbol, addr)| Named::Section { symbol, addr })
-        };
-        let of_symbol = |(index, symbol): (usize, &Symbol<'_>)| {
-            let found = match (symbol.bind == STB_LOCAL.0, symbol.place) {
-                (true, Defined::Section(section)) if symbol.kind == STT_SECTION.0 => {
-                    return of_section(section);
+/// What symbols are called in the image.
+pub(crate) struct Called<'c> {
+    pub(crate) globals: &'c Globals<'c>,
+    pub(crate) locals: &'c LocalIndexes<'c>,
+    /// What becomes of the indexes of the image that is filled.
+    pub(crate) new: &'c Renumbering,
+    /// Symbol, by its new index, and address of each output section, by its statement in the map.
+    pub(crate) sections: HashMap<u32, (u32, u64)>,
+}
+
+impl Called<'_> {
+    /// By input, by symbol, what the symbol is called.
+    pub(crate) fn names(
+        &self,
+        objects: &[Arc<Object<'_>>],
+        layout: &Layout<'_>,
+        targets: &[Vec<Target>],
+    ) -> Vec<Vec<Named>> {
+        let of_input = |(input, object): (usize, &Arc<Object<'_>>)| {
+            let name = |(index, symbol): (usize, &Symbol<'_>)| {
+                let target = targets[input].get(index + 1).copied().unwrap_or(Target::Unknown);
+                match symbol.place {
+                    Defined::Section(section) if symbol.kind == STT_SECTION.0 => {
+                        let statement = layout.statements[input].get(section as usize);
+                        self.section(statement.copied().unwrap_or(NO_STATEMENT))
+                    }
+                    _ => self.symbol(symbol, (input, index + 1), target),
                 }
-                (true, _) => locals.local(input, index + 1),
-                (false, _) => match (globals.find(symbol.name), targets[input].get(index + 1)) {
-                    (Some(index), _) => Some(index + 1),
-                    (None, Some(&Target::Value(value))) => locals.hidden(symbol.name, value),
-                    (None, _) => None,
-                },
             };
-            found.map_or(Named::Unknown, Named::Symbol)
+            let symbols = object.symbols.par_iter().enumerate().with_min_len(SYMBOLS).map(name);
+            rayon::iter::once(Named::Symbol(0)).chain(symbols).collect()
         };
-        let symbols = object.symbols.par_iter().enumerate().with_min_len(SYMBOLS).map(of_symbol);
-        rayon::iter::once(Named::Symbol(0)).chain(symbols).collect()
-    };
-    objects.par_iter().enumerate().map(of_input).collect()
+        objects.par_iter().enumerate().map(of_input).collect()
+    }
+
+    fn section(&self, statement: u32) -> Named {
+        let section = self.sections.get(&statement);
+        section.map_or(Named::Unknown, |&(symbol, addr)| Named::Section { symbol, addr })
+    }
+
+    /// The name of a symbol, which is the one of that index in that input.
+    fn symbol(&self, symbol: &Symbol<'_>, (input, index): (usize, usize), target: Target) -> Named {
+        let found = if symbol.bind == STB_LOCAL.0 {
+            self.locals.local(input, index)
+        } else {
+            // In the table the null symbol comes first.
+            let global = self.globals.find(symbol.name).map(|index| index + 1);
+            global.or_else(|| match target {
+                Target::Value(value) => self.locals.hidden(symbol.name, value),
+                _ => None,
+            })
+        };
+        found.map_or(Named::Unknown, |index| Named::Symbol(self.new.index(index)))
+    }
 }

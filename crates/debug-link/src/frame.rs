@@ -36,6 +36,8 @@ pub(crate) enum Origin {
     Debug(u32),
     /// The relocations of the debug section of this index, kept.
     Relocations(u32),
+    /// The relocations of the section of this index of the image, kept where the image has none.
+    ImageRelocations(u32),
 }
 
 /// The tables of symbols and names, by their index in the image.
@@ -108,34 +110,36 @@ impl Frame {
                 section_symbols::lld(image, map, objects, layout, tables, &order)?
             }
         };
-        let made = files.offsets(order, head, new_symbols.len())?;
-        let renumbering = Renumbering::new(new_symbols.iter().map(|new| new.before).collect());
-        let symbols = made.symbols(&files, new_symbols)?;
-        let section_headers = made.section_headers(&files, &renumbering)?;
-        let fields = Fields::of(image.header());
-        let section_headers_at = made.headers_at;
-        let len = section_headers_at.checked_add(section_headers.len() as u64);
-        let len = len.ok_or_else(too_large)?;
-        let mut file_header = image.data().get(..fields.file_header()).unwrap_or(&[]).to_vec();
-        let count = made.sections.len() as u64;
-        fields.set_file(&mut file_header, FileField::SectionHeaders, section_headers_at)?;
-        fields.set_file(&mut file_header, FileField::SectionCount, count)?;
-        let names_at = made.index(tables.names);
-        fields.set_file(&mut file_header, FileField::NamesSection, names_at)?;
-        let names = made.names.bytes;
-        Ok(Frame {
-            tables,
-            sections: made.sections,
-            head,
-            file_header,
-            section_headers,
-            section_headers_at,
-            symbols,
-            renumbering,
-            keeps,
-            names,
-            len,
-        })
+        files.frame(order, head, new_symbols, keeps)
+    }
+
+    /// For an image that keeps no relocations, as if it had been linked with `--emit-relocs`; `counts` has the number of
+    /// relocations of each of its sections.
+    ///
+    /// # Errors
+    /// Another linker than GNU ld; an image that keeps relocations.
+    pub(crate) fn keeping(image: &Elf<'_>, linker: Linker, counts: &[u64]) -> Result<Self, Error> {
+        let tables = Tables::of(image, linker)?;
+        if linker != Linker::Gnu || keeps_relocations(image, tables)? {
+            return Err(Error::unsupported("adding relocations to those that an image keeps"));
+        }
+        let head = head_of(image)?;
+        let files = Files { image, tables, linker, debug: &[], counts };
+        let plain = (0..image.sections().len() as u32).map(Origin::Image).collect();
+        files.offsets(plain, head, 0)?.check(image, tables)?;
+        let mut order = Vec::with_capacity(2 * image.sections().len());
+        let mut new_symbols = Vec::new();
+        for (index, section) in image.sections().iter().enumerate() {
+            if (1..tables.symbols as usize).contains(&index) {
+                let (section, addr) = (order.len() as u32, section.addr);
+                new_symbols.push(NewSymbol { before: 1, section, addr });
+            }
+            order.push(Origin::Image(index as u32));
+            if counts.get(index).is_some_and(|&count| count != 0) {
+                order.push(Origin::ImageRelocations(index as u32));
+            }
+        }
+        files.frame(order, head, new_symbols, true)
     }
 
     /// Whether an image looks as if it kept relocations.
@@ -164,7 +168,7 @@ impl Frame {
                     let section = &image.sections()[old as usize];
                     statement(map, section.name).map(|statement| (statement, section.addr))
                 }
-                Origin::Relocations(_) => None,
+                Origin::Relocations(_) | Origin::ImageRelocations(_) => None,
             };
             found.extend(
                 of_section.map(|(statement, addr)| (statement as u32, (index as u32, addr))),
@@ -255,7 +259,7 @@ struct Files<'f, 'a> {
     tables: Tables,
     linker: Linker,
     debug: &'f [DebugSection<'a>],
-    /// The number of relocations of each debug section.
+    /// The number of relocations of each section that gets them: the debug sections, or those of the image.
     counts: &'f [u64],
 }
 
@@ -274,6 +278,9 @@ impl Files<'_, '_> {
             Origin::Image(index) => self.image.sections()[index as usize].name.to_vec(),
             Origin::Debug(index) => self.debug[index as usize].name.to_vec(),
             Origin::Relocations(index) => [b".rela", self.debug[index as usize].name].concat(),
+            Origin::ImageRelocations(index) => {
+                [b".rela", self.image.sections()[index as usize].name].concat()
+            }
         }
     }
 
@@ -286,7 +293,7 @@ impl Files<'_, '_> {
                 let section = &self.debug[index as usize];
                 (Turn::Contents, section.size, section.align)
             }
-            Origin::Relocations(index) => {
+            Origin::Relocations(index) | Origin::ImageRelocations(index) => {
                 let count = self.counts.get(index as usize).copied().unwrap_or(0);
                 let size = count.saturating_mul(fields.relocation() as u64);
                 (Turn::Relocations, size, fields.alignment())
@@ -313,6 +320,44 @@ impl Files<'_, '_> {
             }
         };
         (Some(self.linker.turn(turn)), size, align)
+    }
+
+    /// The frame of these sections.
+    fn frame(
+        &self,
+        order: Vec<Origin>,
+        head: u64,
+        new_symbols: Vec<NewSymbol>,
+        keeps: bool,
+    ) -> Result<Frame, Error> {
+        let made = self.offsets(order, head, new_symbols.len())?;
+        let renumbering = Renumbering::new(new_symbols.iter().map(|new| new.before).collect());
+        let symbols = made.symbols(self, new_symbols)?;
+        let section_headers = made.section_headers(self, &renumbering)?;
+        let fields = Fields::of(self.image.header());
+        let section_headers_at = made.headers_at;
+        let len = section_headers_at.checked_add(section_headers.len() as u64);
+        let len = len.ok_or_else(too_large)?;
+        let mut file_header = self.image.data().get(..fields.file_header()).unwrap_or(&[]).to_vec();
+        let count = made.sections.len() as u64;
+        fields.set_file(&mut file_header, FileField::SectionHeaders, section_headers_at)?;
+        fields.set_file(&mut file_header, FileField::SectionCount, count)?;
+        let names_at = made.index(self.tables.names);
+        fields.set_file(&mut file_header, FileField::NamesSection, names_at)?;
+        let names = made.names.bytes;
+        Ok(Frame {
+            tables: self.tables,
+            sections: made.sections,
+            head,
+            file_header,
+            section_headers,
+            section_headers_at,
+            symbols,
+            renumbering,
+            keeps,
+            names,
+            len,
+        })
     }
 
     fn offsets(&self, order: Vec<Origin>, head: u64, new_symbols: usize) -> Result<Offsets, Error> {
@@ -380,7 +425,7 @@ impl Offsets {
         let mut new = new.into_iter().peekable();
         for (index, symbol) in table.chunks_exact(fields.symbol()).enumerate() {
             while let Some(new) = new.next_if(|new| new.before as usize == index) {
-                symbols.extend(fields.new_section_symbol(new.section.into())?);
+                symbols.extend(fields.new_section_symbol(new.section.into(), new.addr)?);
             }
             let start = symbols.len();
             symbols.extend_from_slice(symbol);
@@ -413,12 +458,17 @@ impl Offsets {
                     let target = self.sections.iter().position(is_target).unwrap_or(0);
                     kept_header(fields, symbols, target)?
                 }
+                Origin::ImageRelocations(old) => {
+                    kept_header(fields, symbols, self.index(old) as usize)?
+                }
             };
             let name = self.names.offset(&files.name(extent.origin)).unwrap_or(0);
             fields.set_section(&mut header, SectionField::Name, name)?;
             fields.set_section(&mut header, SectionField::Offset, extent.offset)?;
             let grown = [tables.symbols, tables.names].map(Origin::Image);
-            if grown.contains(&extent.origin) || matches!(extent.origin, Origin::Relocations(_)) {
+            let kept =
+                matches!(extent.origin, Origin::Relocations(_) | Origin::ImageRelocations(_));
+            if kept || grown.contains(&extent.origin) {
                 fields.set_section(&mut header, SectionField::Size, extent.size)?;
             }
             if index == symbols {

@@ -113,6 +113,7 @@
 #![warn(missing_docs)]
 
 pub mod build_id;
+mod carve;
 mod contents;
 mod debug_file;
 pub mod debuglink;
@@ -159,6 +160,7 @@ pub use contents::Contents;
 pub use debug_file::DebugFile;
 pub use dialect::{BuildId, Dialect};
 pub use error::Error;
+pub use fill::Filler;
 pub use linker::Linker;
 pub use make::{Making, Release};
 pub use map::{LinkMap, Listed, Statement};

@@ -91,6 +91,8 @@ impl<'a> Plan<'a> {
         match extent.origin {
             Origin::Debug(debug) => self.debug_parts(parts, debug, extent.offset, whole)?,
             Origin::Relocations(debug) => self.kept_parts(parts, debug, extent.offset)?,
+            // Those of an image are made where it is filled.
+            Origin::ImageRelocations(_) => {}
             Origin::Image(old) if old == tables.names => {
                 copy(parts, extent.offset, &self.frame.names);
             }

@@ -31,6 +31,8 @@ pub(crate) struct NewSymbol {
     pub(crate) before: u32,
     /// Index of the section in the finished file.
     pub(crate) section: u32,
+    /// Its address.
+    pub(crate) addr: u64,
 }
 
 /// The new symbols by GNU ld's rule, in their order.
@@ -55,9 +57,9 @@ pub(crate) fn gnu(
             Origin::Image(index) => passed = *index,
             Origin::Debug(_) => {
                 let behind = of_sections.partition_point(|&section| section <= passed);
-                new.push(NewSymbol { before: behind as u32 + 1, section: section as u32 });
+                new.push(NewSymbol { before: behind as u32 + 1, section: section as u32, addr: 0 });
             }
-            Origin::Relocations(_) => {}
+            Origin::Relocations(_) | Origin::ImageRelocations(_) => {}
         }
     }
     Ok(new)
@@ -105,7 +107,7 @@ pub(crate) fn lld(
         for &(Lead { turn, .. }, section) in theirs.clone() {
             let behind = group.sections.iter().find(|&&(other, _)| other > turn);
             let before = behind.map_or(group.end, |&(_, symbol)| symbol);
-            new.push(NewSymbol { before, section });
+            new.push(NewSymbol { before, section, addr: 0 });
         }
         if !group.fixed {
             let turns = group.sections.iter().map(|&(turn, _)| turn);
