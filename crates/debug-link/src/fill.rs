@@ -22,7 +22,7 @@
 //! The defconfig of 6.12 with `--emit-relocs`, GNU ld: 1.86 million relocations, 53 MB that are loaded and 105 MB in all.
 //! On two threads of a virtual EPYC, inputs in the page cache: 0.04 s for symbols, targets and names
 //! ([`Prepared::filler`]), 0.02 s for contents and relocations ([`Filler::fill`]), and as much again for the pages of
-//! a new buffer. GNU ld takes 0.4 s more for true objects than for hollow ones. Memory: the buffer, and 28 bytes
+//! a new buffer. GNU ld takes 0.4 s more for true objects than for hollow ones. Memory: the buffer, and 36 bytes
 //! for each symbol.
 //!
 //! # Source of facts
@@ -139,6 +139,9 @@ impl<'i, 'a> Filler<'i, 'a> {
         let mut layout = Layout::new(&objects, map)?;
         let merged = merge::merge_all(&mut layout, prepared, &objects, image, linker)?;
         let mut sections = filled::sections(image, map, &objects, &layout)?;
+        if adds_relocations {
+            filled::check_left_out(image, map, &objects, &layout)?;
+        }
         let frame = match adds_relocations {
             true => Some(Frame::keeping(image, linker, &filled::counts(image, &sections))?),
             false => None,

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use image::consts::{
     EM_X86_64, SHF_ALLOC, SHF_COMPRESSED, SHT_NOBITS, SHT_NOTE, SHT_RELA, STB_LOCAL, STT_SECTION,
 };
@@ -173,6 +173,28 @@ pub(crate) fn counts(image: &Elf<'_>, sections: &[Filled]) -> Vec<u64> {
         *count = count.saturating_add(section.count);
     }
     counts
+}
+
+/// Refuses what GNU ld leaves out of an image only because that keeps no relocations: output sections without a byte
+/// that have input sections (`ld/ldlang.c`, `strip_excluded_output_sections`).
+pub(crate) fn check_left_out(
+    image: &Elf<'_>,
+    map: &LinkMap<'_>,
+    objects: &[Arc<Object<'_>>],
+    layout: &Layout<'_>,
+) -> Result<(), Error> {
+    let names: HashSet<&[u8]> = image.sections().iter().map(|section| section.name).collect();
+    for (object, statements) in objects.iter().zip(&layout.statements) {
+        for (section, &statement) in object.elf.sections().iter().zip(statements) {
+            if let Some(statement) = map.statements.get(statement as usize)
+                && !is_debug(section)
+                && !names.contains(statement.name)
+            {
+                return Err(fault(object, section, "stays empty where relocations are kept"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Where relocations stay: by the section of the image that they belong to, from where to where.

@@ -153,7 +153,7 @@ fn hidden<'a>(
 }
 
 /// Holds hidden definitions against the image, which has them as local symbols, and takes from there what the linker
-/// script defines.
+/// script defines. A weak symbol that is nowhere is 0; the linkers do not leave out anything that is defined.
 fn hold_against<'a>(
     hidden: &mut HashMap<&'a [u8], Target>,
     found: &[Found<'a>],
@@ -161,7 +161,7 @@ fn hold_against<'a>(
     image_symbols: &[Symbol<'_>],
     of_image: impl Fn(&Symbol<'_>) -> Target,
 ) {
-    let mut shown: HashMap<&[u8], Vec<Target>> =
+    let mut shown: HashMap<&'a [u8], Vec<Target>> =
         found.iter().map(|(_, symbol)| (symbol.name, Vec::new())).collect();
     if shown.is_empty() {
         return;
@@ -171,14 +171,17 @@ fn hold_against<'a>(
             targets.push(of_image(symbol));
         }
     }
+    let is_strong = |symbol: &Symbol<'_>| symbol.bind != STB_WEAK.0;
+    let strong = found.iter().filter(|(_, symbol)| is_strong(symbol));
+    let strong: HashSet<&[u8]> = strong.map(|(_, symbol)| symbol.name).collect();
     let symbols = objects.iter().flat_map(|object| &object.symbols);
     let local = symbols.filter(|symbol| symbol.bind == STB_LOCAL.0).map(|symbol| symbol.name);
     let local: HashSet<&[u8]> = local.filter(|name| shown.contains_key(name)).collect();
-    for (_, Symbol { name, .. }) in found {
-        let shown = &shown[name][..];
-        let target = match (hidden.get(name), shown) {
+    for (name, shown) in shown {
+        let target = match (hidden.get(name), &shown[..]) {
             (Some(own), shown) if shown.contains(own) => *own,
             (None, &[only]) if !local.contains(name) => only,
+            (None, []) if !strong.contains(name) => Target::Value(0),
             _ => Target::Unknown,
         };
         hidden.insert(name, target);

@@ -1,5 +1,6 @@
 //! Debug info put into small images, beside the linker's own link: what kernels have only rarely, and 32-bit.
 
+mod fill;
 mod random;
 
 use std::fs;
