@@ -5,8 +5,8 @@
 //! cores are used.
 
 use std::num::NonZero;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{OnceLock, mpsc};
 
 use jobserver::{Acquired, Client};
 
@@ -72,16 +72,33 @@ impl Jobs {
     }
 
     /// Runs `work` in the threads that are to spare while this process waits for another, which is one
-    /// job; `None`, and nothing is done, if there are none.
+    /// job, and in one thread more when `waiting`, which waits for that, has returned. `None`, and nothing is done, if
+    /// there are none. `waiting` is waited for, so it has to return when the work is done too.
     ///
     /// # Errors
     /// The threads cannot be started.
-    pub fn run_beside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<Option<T>> {
+    pub fn run_beside<T: Send>(
+        &self,
+        work: impl FnOnce() -> T + Send,
+        waiting: impl FnOnce() + Send,
+    ) -> Result<Option<T>> {
         let (threads, tokens) = self.acquire();
-        match threads - 1 {
-            0 => Ok(None),
-            spare => in_pool(spare, work, tokens).map(Some),
+        if threads == 1 {
+            return Ok(None);
         }
+        let with_one_waiting = || {
+            rayon::scope(|scope| {
+                let (has_begun, begun) = mpsc::channel();
+                scope.spawn(move |_| {
+                    let _ = has_begun.send(());
+                    waiting();
+                });
+                // It is another thread that waits: this one would never get to the work.
+                let _ = begun.recv();
+                work()
+            })
+        };
+        in_pool(threads, with_one_waiting, tokens).map(Some)
     }
 
     /// The most threads that there can be.
@@ -160,7 +177,8 @@ mod tests {
         assert_eq!(Jobs::Fixed(3).run(rayon::current_num_threads).unwrap(), 3);
         let inside = || Jobs::Fixed(5).run(rayon::current_num_threads).unwrap();
         assert_eq!(Jobs::Fixed(2).run(inside).unwrap(), 2);
-        assert_eq!(Jobs::Fixed(3).run_beside(rayon::current_num_threads).unwrap(), Some(2));
-        assert_eq!(Jobs::Fixed(1).run_beside(rayon::current_num_threads).unwrap(), None);
+        let beside = |jobs: Jobs| jobs.run_beside(rayon::current_num_threads, || ()).unwrap();
+        assert_eq!(beside(Jobs::Fixed(3)), Some(3));
+        assert_eq!(beside(Jobs::Fixed(1)), None);
     }
 }

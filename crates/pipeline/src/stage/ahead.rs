@@ -3,14 +3,15 @@
 //! In the lean schedule the kernel's objects are read twice besides the linker: for types, and for debug information.
 //! Most of both depends on no link. So beside each link of the plan the next pieces of this work are done, in this order:
 //! the objects are made ready (PREP), their units are read for types (UNITS), and references to strings, which only
-//! debug information needs all of, are looked up (FIND). A piece that is not done when the linker ends is left, but for
-//! PREP, which has no end in between; the step that needs it does the rest, with all threads.
+//! debug information needs all of, are looked up (FIND). A piece that is not done when the linker ends is left, and the
+//! step that needs it does the rest; but PREP, which has no end in between, goes on with all threads.
 //!
 //! Nothing is decided here: whatever goes wrong is met again by the step that needs it, and told there.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Scope;
+use std::time::Instant;
 
 use dwarf_btf::{Expected, Memory, Options, Reading};
 
@@ -69,8 +70,10 @@ enum Units<'a> {
 struct Turn {
     /// The linker's: something can be done beside it.
     linking: bool,
-    /// Something is done that soon ends when it is stopped.
-    busy: bool,
+    /// The piece that is being done, which is to end before the next step begins.
+    busy: Option<&'static str>,
+    /// How long the preparation was waited for, in microseconds.
+    rested: u64,
     /// All is over.
     over: bool,
     /// The step that had ended when the linker began.
@@ -93,7 +96,7 @@ struct Idle<'w, 'a, 'o>(&'w Ahead<'a, 'o>);
 
 impl Drop for Idle<'_, '_, '_> {
     fn drop(&mut self) {
-        locked(&self.0.turn).busy = false;
+        locked(&self.0.turn).busy = None;
         self.0.turned.notify_all();
     }
 }
@@ -144,7 +147,8 @@ impl<'a, 'o: 'a> Ahead<'a, 'o> {
         Over(self)
     }
 
-    /// Runs the linker, beside which work is done. `after` is the step that has just ended.
+    /// Runs the linker, beside which work is done; what of that is still being done then, is to be waited for by
+    /// [`Ahead::rest`]. `after` is the step that has just ended.
     pub(super) fn beside<T>(&self, after: Option<String>, link: impl FnOnce() -> T) -> T {
         self.stop.store(false, Ordering::Relaxed);
         let mut turn = locked(&self.turn);
@@ -156,11 +160,26 @@ impl<'a, 'o: 'a> Ahead<'a, 'o> {
         let mut turn = locked(&self.turn);
         turn.linking = false;
         self.turned.notify_all();
-        // Its threads are to be had again at once.
-        while turn.busy {
+        result
+    }
+
+    /// Waits until nothing is done any more, so that the threads are to be had again.
+    pub(super) fn rest(&self) {
+        let asked = Instant::now();
+        let mut turn = locked(&self.turn);
+        // The other pieces end at once when they are stopped.
+        let preparing = turn.busy == Some(PREPARATION.0);
+        while turn.busy.is_some() {
             turn = self.turned.wait(turn).unwrap_or_else(PoisonError::into_inner);
         }
-        result
+        if preparing && self.shared.prepare().is_ok() {
+            turn.rested = timeline::micros(asked.elapsed());
+        }
+    }
+
+    /// How long the preparation was waited for since this was last asked, in microseconds.
+    pub(super) fn take_rested(&self) -> u64 {
+        std::mem::take(&mut locked(&self.turn).rested)
     }
 
     /// What has been read ahead of the units, if there is any; it is the caller's then.
@@ -208,8 +227,17 @@ impl<'a, 'o: 'a> Ahead<'a, 'o> {
     /// Does pieces until all are done, or the linker has ended.
     fn work(&self, jobs: &Jobs, timeline: &Timeline, mut after: Option<String>) {
         let mut piece = |verb: &str, work: &(dyn Fn() -> bool + Sync)| {
+            let is_done = AtomicBool::new(false);
+            let work = || {
+                let done = work();
+                is_done.store(true, Ordering::Relaxed);
+                let _turn = locked(&self.turn);
+                self.turned.notify_all();
+                done
+            };
+            let waiting = || self.wait_while_linking(&is_done);
             let (done, mut step) =
-                timeline.measure(verb, OBJECT, "native", || jobs.run_beside(work));
+                timeline.measure(verb, OBJECT, "native", || jobs.run_beside(work, waiting));
             if let Ok(Some(true)) = done {
                 step.beside = true;
                 step.waited_for.extend(after.replace(step.name()));
@@ -217,22 +245,30 @@ impl<'a, 'o: 'a> Ahead<'a, 'o> {
                 timeline.push(step);
             }
         };
-        if !self.shared.is_prepared() {
+        if !self.shared.is_prepared() && self.begin(PREPARATION.0) {
             piece(PREPARATION.0, &|| self.shared.prepare().is_ok());
         }
-        if self.has_units() && self.begin() {
+        if self.shared.is_prepared() && self.has_units() && self.begin(UNITS) {
             piece(UNITS, &|| self.read());
         }
-        if self.begin() {
+        if self.shared.is_prepared() && self.begin(FIND) {
             piece(FIND, &|| self.look_up());
         }
     }
 
-    /// Whether there is time for one more piece, which will end soon when it is stopped.
-    fn begin(&self) -> bool {
+    /// Waits until the linker has ended, or a piece is done.
+    fn wait_while_linking(&self, is_done: &AtomicBool) {
         let mut turn = locked(&self.turn);
-        turn.busy = turn.linking && !turn.over && self.shared.is_prepared();
-        turn.busy
+        while turn.linking && !turn.over && !is_done.load(Ordering::Relaxed) {
+            turn = self.turned.wait(turn).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Whether there is time for one more piece.
+    fn begin(&self, piece: &'static str) -> bool {
+        let mut turn = locked(&self.turn);
+        turn.busy = (turn.linking && !turn.over).then_some(piece);
+        turn.busy.is_some()
     }
 
     /// Whether units can be read ahead.
@@ -306,6 +342,7 @@ mod tests {
             };
             let ready = ahead.beside(Some("KSYMS a.o".to_owned()), wait);
             assert!(ahead.take_units().is_none() && !ahead.has_read());
+            ahead.rest();
             ahead.beside(None, || ());
             ready
         });
@@ -318,7 +355,7 @@ mod tests {
         assert!(ready);
         let [step] = &steps[..] else { panic!("{steps:?}") };
         assert_eq!((step.name().as_str(), step.beside), ("PREP vmlinux.o", true));
-        assert_eq!((&step.waited_for[..], step.threads), (&["KSYMS a.o".to_owned()][..], Some(1)));
+        assert_eq!((&step.waited_for[..], step.threads), (&["KSYMS a.o".to_owned()][..], Some(2)));
     }
 
     #[test]

@@ -232,6 +232,7 @@ impl<'a> Stage<'a> {
             say::line(step.line()).map_err(|error| error.in_step(&name))?;
         }
         faults::in_step(&name);
+        ahead.rest();
         let (verb, output, engine) = (step.verb(), step.output(), step.engine_name());
         let (result, timed) =
             self.timeline.measure(verb, output, engine, || self.execute(step, ahead));
@@ -247,6 +248,7 @@ impl<'a> Stage<'a> {
             say::line(step.line()).map_err(|error| error.in_step(named(step)))?;
         }
         faults::in_step(&named(step));
+        ahead.rest();
         let stage = &*self;
         let done = |step: &Step| {
             let (verb, output, engine) = (step.verb(), step.output(), step.engine_name());

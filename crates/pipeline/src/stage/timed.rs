@@ -68,7 +68,10 @@ impl Stage<'_> {
         if succeeded && makes_a_file(&step.action) {
             timed.written = size(&self.path(self.working_name(step.output())));
         }
-        let waited = ahead.shared.take_waited().min(timed.wall_us());
+        // It could have begun when the preparation was waited for.
+        let rested = ahead.take_rested();
+        timed.start_us = timed.start_us.saturating_sub(rested);
+        let waited = (ahead.shared.take_waited() + rested).min(timed.wall_us());
         if waited >= NOTICEABLE {
             timed.blocked_us = waited;
             timed.waited_for.push(timeline::name(PREPARATION.0, PREPARATION.1));
