@@ -12,7 +12,6 @@ use std::ops::Range;
 
 use crate::error::Error;
 use crate::layout::DebugSection;
-use crate::make::Release;
 use crate::merge::Merged;
 use crate::sections::DebugSections;
 
@@ -33,19 +32,12 @@ impl<'p, 'a> Contents<'p, 'a> {
     /// Puts the bytes `range` of the section into `out`, which has its length; not of merged strings,
     /// which are put together as a whole.
     ///
-    /// `release` is called for what has been read of the inputs.
-    ///
     /// Relocations have to be in the order of their offsets. If they are not, this is noticed at the
     /// latest when parts that make up the section have been read.
     ///
     /// # Errors
     /// A range outside of the section, and relocations that cannot be applied or are out of order.
-    pub fn read(
-        &self,
-        range: Range<usize>,
-        out: &mut [u8],
-        release: Option<&Release<'_>>,
-    ) -> Result<(), Error> {
+    pub fn read(&self, range: Range<usize>, out: &mut [u8]) -> Result<(), Error> {
         let outside = || Error::disagree("bytes outside of a debug section");
         if self.debug.group.is_some() || range.end > self.len() || range.len() != out.len() {
             return Err(outside());
@@ -65,11 +57,7 @@ impl<'p, 'a> Contents<'p, 'a> {
             let here = within.start - range.start..within.end - range.start;
             out[done..here.start].fill(0);
             done = here.end;
-            let chunk = source.write_part(within.start - at..within.end - at, &mut out[here])?;
-            if let Some(release) = release {
-                let read = [&source.bytes[chunk.bytes.clone()], source.records(&chunk)];
-                read.into_iter().filter(|bytes| !bytes.is_empty()).for_each(release);
-            }
+            source.write_part(within.start - at..within.end - at, &mut out[here])?;
         }
         out[done..].fill(0);
         Ok(())
@@ -90,7 +78,7 @@ impl<'p, 'a> Contents<'p, 'a> {
             return Ok(Cow::Borrowed(self.sections.source(only, &[])?.bytes));
         }
         let mut bytes = vec![0; self.len()];
-        self.read(0..self.len(), &mut bytes, None)?;
+        self.read(0..self.len(), &mut bytes)?;
         Ok(Cow::Owned(bytes))
     }
 }

@@ -4,8 +4,8 @@ use thiserror::Error;
 
 /// Why there is no plan, or why it cannot be written.
 ///
-/// None of these means that the kernel is bad: the caller falls back to an ordinary link with debug
-/// info. After an error the output's bytes are of no use.
+/// None of these but [`Error::Unreadable`] means that the kernel is bad: the caller falls back to an ordinary link
+/// with debug info. After an error the output's bytes are of no use.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Error {
     /// An input object that cannot be read.
@@ -16,6 +16,9 @@ pub enum Error {
         /// What is wrong with it.
         fault: image::Error,
     },
+    /// A file cannot be read, as its reader ([`crate::ReadAt`]) says.
+    #[error("{}: {}", .0.file, .0.cause)]
+    Unreadable(Unreadable),
     /// The image without debug info cannot be read.
     #[error("the image without debug info: {0}")]
     Image(#[from] image::Error),
@@ -45,6 +48,15 @@ pub enum Error {
         /// What is wrong with it.
         cause: String,
     },
+}
+
+/// Bytes of a file that cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The file.
+    pub file: String,
+    /// Why not.
+    pub cause: String,
 }
 
 impl Error {

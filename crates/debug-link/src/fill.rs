@@ -48,7 +48,6 @@ use crate::frame::{Frame, Origin};
 use crate::layout::{Layout, too_large};
 use crate::linker::Linker;
 use crate::locals::LocalIndexes;
-use crate::make::Release;
 use crate::map::LinkMap;
 use crate::merge::{self, Merged};
 use crate::object::{Input, Object};
@@ -183,16 +182,13 @@ impl<'i, 'a> Filler<'i, 'a> {
     /// Makes the filled image in `out`, which has its length and is all zeros, with as many threads as the current pool
     /// of rayon has.
     ///
-    /// `release` is called for what has been read of an input, so that a caller that has mapped it can give the pages
-    /// back; what is out of order is read once more.
-    ///
     /// # Errors
     /// A relocation that cannot be followed exactly, or a buffer of another length; `out` is of no use then.
-    pub fn fill(&self, out: &mut [u8], release: Option<&Release<'_>>) -> Result<(), Error> {
+    pub fn fill(&self, out: &mut [u8]) -> Result<(), Error> {
         if out.len() != self.len {
             return Err(Error::disagree("a buffer of another length than the image"));
         }
-        let unordered = self.fill_parts(out, release)?;
+        let unordered = self.fill_parts(out)?;
         self.fill_unordered(out, &unordered)
     }
 
@@ -240,11 +236,7 @@ impl<'i, 'a> Filler<'i, 'a> {
     }
 
     /// Makes all parts; returns the sections, by their indexes, whose relocations are not in the order of their offsets.
-    fn fill_parts(
-        &self,
-        out: &mut [u8],
-        release: Option<&Release<'_>>,
-    ) -> Result<Vec<usize>, Error> {
+    fn fill_parts(&self, out: &mut [u8]) -> Result<Vec<usize>, Error> {
         let sources = self.sections.iter().map(|filled| self.source(filled));
         let sources: Vec<Source<'_, 'a>> = sources.collect::<Result<_, _>>()?;
         let mut parts = Vec::new();
@@ -275,7 +267,7 @@ impl<'i, 'a> Filler<'i, 'a> {
         let copied = copies.into_iter().zip(slices);
         tasks.extend(copied.map(|((_, from), to)| Task::Copy { from, to }));
         let done: Vec<Result<Option<usize>, Error>> =
-            tasks.into_par_iter().with_max_len(1).map(|task| task.run(&sources, release)).collect();
+            tasks.into_par_iter().with_max_len(1).map(|task| task.run(&sources)).collect();
         let mut unordered = Vec::new();
         for section in done {
             unordered.extend(section?);
@@ -322,23 +314,14 @@ fn len(
 
 impl Task<'_> {
     /// Does it; returns the section if its relocations are not in the order of their offsets.
-    fn run(
-        self,
-        sources: &[Source<'_, '_>],
-        release: Option<&Release<'_>>,
-    ) -> Result<Option<usize>, Error> {
+    fn run(self, sources: &[Source<'_, '_>]) -> Result<Option<usize>, Error> {
         match self {
             Task::Copy { from, to } => {
                 to.copy_from_slice(from);
                 Ok(None)
             }
             Task::Chunk { section, chunk, contents, records } => {
-                let source = &sources[section];
-                let ordered = fill_chunk(source, &chunk, contents, records)?;
-                if let Some(release) = release {
-                    release(&source.bytes[chunk.bytes.clone()]);
-                    release(source.records(&chunk));
-                }
+                let ordered = fill_chunk(&sources[section], &chunk, contents, records)?;
                 Ok((!ordered).then_some(section))
             }
         }
@@ -352,14 +335,16 @@ fn fill_chunk(
     contents: &mut [u8],
     kept: &mut [u8],
 ) -> Result<bool, Error> {
-    let (records, _) = source.records(chunk).as_chunks::<RECORD>();
-    for record in records {
-        let r_type = record[8..].first_chunk().map_or(0, |r_type| u32::from_le_bytes(*r_type));
-        if !KNOWN.contains(&r_type) {
-            let name = source.object.name;
+    let (mut sorted, mut before) = (true, 0);
+    source.each_relocation(chunk, &mut |relocation| {
+        if !KNOWN.contains(&relocation.r_type) {
+            let (name, r_type) = (source.object.name, relocation.r_type);
             return Err(Error::unsupported(format!("{name}: relocations of type {r_type}")));
         }
-    }
+        sorted &= before <= relocation.offset;
+        before = relocation.offset;
+        Ok(())
+    })?;
     let ordered = match source.write(chunk, contents) {
         Ok(()) => true,
         Err(Stop::Unordered) => false,
@@ -372,5 +357,5 @@ fn fill_chunk(
         Stop::Bad(error) => error,
         Stop::Unordered => Error::disagree("relocations outside of their section"),
     })?;
-    Ok(ordered && records.is_sorted_by_key(offset))
+    Ok(ordered && sorted)
 }

@@ -173,7 +173,7 @@ mod tests {
     /// The object stands for an image that has it at address 0, as an object has its sections and their relocations
     /// in the form of an image that keeps them.
     fn patches(old: &[u8], new: &[u8]) -> Result<Vec<Patch>, Error> {
-        let parse = |data| Object::parse_all(&[Input { name: "k.o", data }]).unwrap().remove(0);
+        let parse = |data| Object::parse_all(&[Input::new("k.o", data)]).unwrap().remove(0);
         let image = Elf::parse(old).unwrap();
         let (index, _) = image.section(".rodata").unwrap();
         new_addends(&image, 0, index, &parse(old), &parse(new))

@@ -112,6 +112,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod buffer;
 pub mod build_id;
 mod carve;
 mod contents;
@@ -148,6 +149,7 @@ mod provisional;
 mod record;
 mod refill;
 mod relocate;
+mod runs;
 mod script;
 mod section_symbols;
 mod sections;
@@ -159,12 +161,12 @@ mod unlisted;
 pub use contents::Contents;
 pub use debug_file::DebugFile;
 pub use dialect::{BuildId, Dialect};
-pub use error::Error;
+pub use error::{Error, Unreadable};
 pub use fill::Filler;
 pub use linker::Linker;
-pub use make::{Making, Release};
+pub use make::Making;
 pub use map::{LinkMap, Listed, Statement};
-pub use object::Input;
+pub use object::{Input, ReadAt};
 pub use plan::Plan;
 pub use prepare::Prepared;
 pub use provisional::{Addresses, Provisional};

@@ -16,11 +16,12 @@ use image::Place;
 use image::consts::{SHT_RELA, STB_LOCAL, STT_SECTION};
 
 use crate::object::Object;
-use crate::record::{self, Record, with_records};
+use crate::record::{Record, with_records};
+use crate::runs::{READ, Runs};
 use crate::strings::{Near, Strings};
 
-/// Relocations of a block.
-const BLOCK: usize = 1 << 14;
+/// Relocations of a block: those that are read at once.
+const BLOCK: usize = READ;
 /// A relocation that leads to no string, or to none that is there.
 const NOWHERE: u32 = u32::MAX;
 /// The section whose references are remembered: the others have few, or ask once.
@@ -40,6 +41,8 @@ struct Lead<'a> {
 pub(crate) struct Lookups<'a> {
     object: Arc<Object<'a>>,
     section: u32,
+    /// How many relocations it has.
+    count: usize,
     leads: Vec<Lead<'a>>,
     blocks: Box<[OnceLock<Box<[u32]>>]>,
 }
@@ -66,7 +69,7 @@ impl<'a> Lookups<'a> {
             let mut blocks = Vec::new();
             blocks.resize_with(count.div_ceil(BLOCK), OnceLock::new);
             let (leads, blocks) = (leads(input, object, merges), blocks.into());
-            Some((index, Lookups { object: object.clone(), section: index, leads, blocks }))
+            Some((index, Lookups { object: object.clone(), section: index, count, leads, blocks }))
         })
     }
 
@@ -82,17 +85,17 @@ impl<'a> Lookups<'a> {
 
     /// Looks a block up, if nobody has.
     pub(crate) fn block(&self, index: usize) -> &[u32] {
-        let look_up = || with_records!(self, look_up, index * BLOCK);
+        let look_up = || with_records!(self, read_and_look_up, index);
         self.blocks.get(index).map_or(&[], |block| block.get_or_init(look_up))
     }
 
-    /// The bytes of the relocations of a block.
-    pub(crate) fn records(&self, index: usize) -> &'a [u8] {
-        let relocations = self.object.relocations[self.section as usize];
-        let size = self.object.elf.sections()[relocations as usize].entsize as usize;
-        let bytes = self.object.bytes(relocations).unwrap_or(&[]);
-        let start = (index * BLOCK).saturating_mul(size).min(bytes.len());
-        &bytes[start..start.saturating_add(BLOCK.saturating_mul(size)).min(bytes.len())]
+    /// Looks up the block that these relocations are, of which the first has the index `first`, if they are one.
+    fn block_of<R: Record>(&self, first: usize, records: &[R]) {
+        let last = first + records.len() == self.count;
+        let is_whole = first.is_multiple_of(BLOCK) && (last || records.len() == BLOCK);
+        if let Some(block) = self.blocks.get(first / BLOCK).filter(|_| is_whole) {
+            block.get_or_init(|| look_up(self, records));
+        }
     }
 }
 
@@ -110,11 +113,15 @@ fn leads<'a>(input: u32, object: &Object<'a>, merges: &Merges<'_, 'a>) -> Vec<Le
     (1..).zip(&object.symbols).filter_map(lead).collect()
 }
 
-/// Looks up a block that begins with the relocation `start`; nothing if they cannot be read, which whoever applies them
-/// will say.
-fn look_up<R: Record>(lookups: &Lookups<'_>, start: usize) -> Box<[u32]> {
-    let records = record::records::<R>(&lookups.object, lookups.section).unwrap_or(&[]);
-    let end = (start + BLOCK).min(records.len());
+/// Reads a block and looks it up; nothing if it cannot be read, which whoever applies the relocations will say.
+fn read_and_look_up<R: Record>(lookups: &Lookups<'_>, index: usize) -> Box<[u32]> {
+    let range = index * BLOCK..lookups.count.min((index + 1) * BLOCK);
+    let runs = Runs::<R>::new(&lookups.object, lookups.section);
+    let found = runs.and_then(|mut runs| Ok(look_up(lookups, runs.look(range)?)));
+    found.unwrap_or_default()
+}
+
+fn look_up<R: Record>(lookups: &Lookups<'_>, records: &[R]) -> Box<[u32]> {
     let mut near = Near::default();
     let mut find = |record: &R| {
         let relocation = record.decode();
@@ -123,7 +130,6 @@ fn look_up<R: Record>(lookups: &Lookups<'_>, start: usize) -> Box<[u32]> {
         lead.strings.approach(lead.member as usize, offset, &mut near);
         lead.strings.find(lead.member as usize, offset).map(|at| at as u32)
     };
-    let records = records.get(start..end).unwrap_or(&[]);
     records.iter().map(|record| find(record).unwrap_or(NOWHERE)).collect()
 }
 
@@ -136,7 +142,9 @@ pub(crate) struct Remembered<'p, 'a> {
 }
 
 impl<'p, 'a> Remembered<'p, 'a> {
-    pub(crate) fn new(lookups: &'p Lookups<'a>) -> Self {
+    /// For relocations of which the first has the index `first`; they are looked up at once, if they are a block.
+    pub(crate) fn new<R: Record>(lookups: &'p Lookups<'a>, first: usize, records: &[R]) -> Self {
+        lookups.block_of(first, records);
         Remembered { lookups, index: usize::MAX, block: &[] }
     }
 

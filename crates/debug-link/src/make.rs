@@ -16,25 +16,13 @@ use crate::part::{InputSection, Part, Parts};
 use crate::plan::Plan;
 use crate::relocate::Stop;
 
-/// Told which bytes of an input have been read, as a slice of them.
-pub type Release<'m> = dyn Fn(&[u8]) + Sync + 'm;
-
 /// How an image is made.
-#[derive(Clone, Copy, Default)]
-pub struct Making<'m> {
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Making {
     /// Compute the build ID by the linker's rule ([`build_id`]) and put it into its place.
     pub build_id: bool,
-    /// Called for what has been read, so that a caller that has mapped the inputs can give the pages
-    /// back. Relocations that are kept are read a second time, and so may be the ends of any slice.
-    pub release: Option<&'m Release<'m>>,
     /// Pass zeros on too: what is written over holds other bytes.
     pub zeros: bool,
-}
-
-impl std::fmt::Debug for Making<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Making").field("build_id", &self.build_id).finish_non_exhaustive()
-    }
 }
 
 /// A step of the work, in the order of what the build ID covers.
@@ -114,7 +102,7 @@ impl<'a> Plan<'a> {
     /// An image without a build ID, if one is to be computed.
     pub fn make<E>(
         &self,
-        how: &Making<'_>,
+        how: &Making,
         sink: impl Fn(u64, &[u8]) -> Result<(), E> + Sync,
     ) -> Result<(), E>
     where
@@ -139,7 +127,7 @@ impl<'a> Plan<'a> {
     /// ID covers, if there is to be one.
     fn attempt<E>(
         &self,
-        how: &Making<'_>,
+        how: &Making,
         note: Option<Note>,
         whole: &[InputSection],
         sink: &(impl Fn(u64, &[u8]) -> Result<(), E> + Sync),
@@ -148,15 +136,11 @@ impl<'a> Plan<'a> {
         E: From<Error> + Send,
     {
         let items = self.items(note, whole).map_err(|error| Halt::Failed(error.into()))?;
-        if let Some(release) = how.release {
-            // Where parts begin has been looked for all over the relocations.
-            self.sections.objects.iter().for_each(|object| release(object.elf.data()));
-        }
         if how.zeros {
             self.pass_zeros(&items, sink).map_err(Halt::Failed)?;
         }
         let make = |index: usize, buffer: &mut Vec<u8>| match &items[index] {
-            Item::Part { part, .. } => self.make_part(how, part, buffer),
+            Item::Part { part, .. } => self.make_part(part, buffer),
             Item::Covered(_) | Item::Zeros(_) => Ok(()),
         };
         let hash = Mutex::new(Hash::new(self.sections.linker));
@@ -189,7 +173,6 @@ impl<'a> Plan<'a> {
     /// Makes a part in `buffer`, which may be longer.
     fn make_part<E: From<Error>>(
         &self,
-        how: &Making<'_>,
         part: &Part<'_, 'a>,
         buffer: &mut Vec<u8>,
     ) -> Result<(), Halt<E>> {
@@ -206,11 +189,7 @@ impl<'a> Plan<'a> {
             (Stop::Unordered, None) => {
                 Halt::Failed(Error::disagree("relocations outside of their section").into())
             }
-        })?;
-        if let Some(release) = how.release {
-            part.sources().into_iter().filter(|bytes| !bytes.is_empty()).for_each(release);
-        }
-        Ok(())
+        })
     }
 
     /// All parts; with the note of a build ID in the order in which it covers them, and with

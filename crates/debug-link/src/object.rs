@@ -1,12 +1,16 @@
 //! The linker's inputs, decoded as far as a link of debug sections needs.
 
+use std::ops::Range;
+use std::sync::OnceLock;
+
 use image::consts::{
     SHF_ALLOC, SHF_COMPRESSED, SHF_EXCLUDE, SHF_GROUP, SHT_NULL, SHT_REL, SHT_RELA, STT_SECTION,
 };
 use image::{Elf, Header, Place, Section, Symbol};
 use rayon::prelude::*;
 
-use crate::error::{Error, lossy};
+use crate::buffer::Buffer;
+use crate::error::{Error, Unreadable, lossy};
 
 /// An input of the linker, in the order of the link.
 #[derive(Debug, Clone, Copy)]
@@ -16,6 +20,25 @@ pub struct Input<'a> {
     pub name: &'a str,
     /// The object's bytes.
     pub data: &'a [u8],
+    /// The same bytes, to be read instead of looked at, where they are many and read once. To map a page and to give
+    /// it back takes three times as long as to copy it into the processor's cache, and what is copied takes no memory.
+    pub reader: Option<&'a dyn ReadAt>,
+}
+
+impl<'a> Input<'a> {
+    /// An input whose bytes are in memory.
+    pub fn new(name: &'a str, data: &'a [u8]) -> Self {
+        Input { name, data, reader: None }
+    }
+}
+
+/// The bytes of a file by their offset.
+pub trait ReadAt: std::fmt::Debug + Sync {
+    /// Puts the bytes at the offset `at` into `out`, all of it. Called by several threads at a time.
+    ///
+    /// # Errors
+    /// The file cannot be read, or ends before.
+    fn read_at(&self, at: u64, out: &mut [u8]) -> Result<(), Unreadable>;
 }
 
 /// A decoded input.
@@ -27,6 +50,9 @@ pub(crate) struct Object<'a> {
     pub(crate) symbols: Vec<Symbol<'a>>,
     /// By the index of a section, the index of the section with its relocations; 0 if it has none.
     pub(crate) relocations: Vec<u32>,
+    /// For sections with relocations, where these begin to lead to, run by run (see [`crate::runs`]).
+    pub(crate) starts: Vec<OnceLock<Box<[u64]>>>,
+    reader: Option<&'a dyn ReadAt>,
 }
 
 impl<'a> Object<'a> {
@@ -47,7 +73,9 @@ impl<'a> Object<'a> {
         }
         let symbols = elf.symbols().map_err(bad)?;
         check_symbols(sections, &symbols, input.name)?;
-        Ok(Object { name: input.name, elf, symbols, relocations })
+        let starts = sections.iter().map(|_| OnceLock::new()).collect();
+        let (name, reader) = (input.name, input.reader);
+        Ok(Object { name, elf, symbols, relocations, starts, reader })
     }
 
     /// All `inputs`, decoded in parallel.
@@ -65,6 +93,51 @@ impl<'a> Object<'a> {
     pub(crate) fn bytes(&self, index: u32) -> Result<&'a [u8], Error> {
         let section = &self.elf.sections()[index as usize];
         self.elf.bytes(section).map_err(|fault| Error::input(self.name, fault))
+    }
+
+    /// Puts bytes of the section `index` into `out`: those at the offset `at` of the section.
+    ///
+    /// # Errors
+    /// They do not lie within the section, or cannot be read.
+    pub(crate) fn read(&self, index: u32, at: usize, out: &mut [u8]) -> Result<(), Error> {
+        let end = at.checked_add(out.len());
+        let found = end.and_then(|end| self.bytes(index).ok()?.get(at..end));
+        let found = found.ok_or_else(|| self.outside(index))?;
+        match self.reader {
+            Some(reader) => {
+                let start = self.elf.sections()[index as usize].offset + at as u64;
+                reader.read_at(start, out).map_err(Error::Unreadable)?;
+            }
+            None => out.copy_from_slice(found),
+        }
+        Ok(())
+    }
+
+    /// The bytes at the offsets `range` of the section `index`, in `buffer` if they have to be read.
+    ///
+    /// # Errors
+    /// As those of [`Object::read`].
+    pub(crate) fn look_at<'b>(
+        &self,
+        index: u32,
+        range: Range<usize>,
+        buffer: &'b mut Buffer,
+    ) -> Result<&'b [u8], Error>
+    where
+        'a: 'b,
+    {
+        if self.reader.is_none() {
+            let found = self.bytes(index)?.get(range);
+            return found.ok_or_else(|| self.outside(index));
+        }
+        let out = buffer.bytes(range.len());
+        self.read(index, range.start, out)?;
+        Ok(out)
+    }
+
+    fn outside(&self, index: u32) -> Error {
+        let name = lossy(self.elf.sections()[index as usize].name);
+        Error::disagree(format!("bytes outside of {name} of {}", self.name))
     }
 }
 

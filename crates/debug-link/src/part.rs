@@ -232,18 +232,6 @@ impl<'p> Part<'p, '_> {
         self.bytes().unwrap_or_else(|| &buffer[..self.len as usize])
     }
 
-    /// The bytes of inputs that were read for it; they are read again for other parts only if they
-    /// are relocations, which are applied and kept.
-    pub(crate) fn sources(&self) -> [&'p [u8]; 2] {
-        match &self.work {
-            Work::Chunk(source, chunk) => {
-                [&source.bytes[chunk.bytes.clone()], source.records(chunk)]
-            }
-            Work::Kept(source, chunk) => [&[], source.records(chunk)],
-            Work::Bytes(_) | Work::Renumbered(..) => [&[], &[]],
-        }
-    }
-
     /// Makes this part in `out`, which has its size.
     ///
     /// # Errors

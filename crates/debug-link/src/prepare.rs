@@ -22,7 +22,6 @@ use crate::error::Error;
 use crate::layout::{Group, Member, is_merged};
 use crate::linker::Linker;
 use crate::lookups::{Lookups, Merges};
-use crate::make::Release;
 use crate::map::LinkMap;
 use crate::merge;
 use crate::object::{Input, Object, is_debug};
@@ -109,9 +108,8 @@ impl<'a> Prepared<'a> {
     }
 
     /// Looks up where references to strings lead, with all threads of the current pool of rayon, until `stop` is set;
-    /// the rest is looked up when it is asked for. `release` is called for what has been read. Returns whether anything
-    /// was left to do.
-    pub fn look_ahead(&self, stop: &AtomicBool, release: &Release<'_>) -> bool {
+    /// the rest is looked up when it is asked for. Returns whether anything was left to do.
+    pub fn look_ahead(&self, stop: &AtomicBool) -> bool {
         let mut sections: Vec<_> = self.lookups.iter().collect();
         // In the order in which they will be asked for.
         sections.sort_unstable_by_key(|&(place, _)| *place);
@@ -122,7 +120,6 @@ impl<'a> Prepared<'a> {
         blocks.into_par_iter().with_max_len(1).for_each(|(lookups, block)| {
             if !stop.load(Ordering::Relaxed) {
                 lookups.block(block);
-                release(lookups.records(block));
             }
         });
         left

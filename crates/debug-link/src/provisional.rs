@@ -431,7 +431,7 @@ mod tests {
 
     /// Where each symbol of `object` is found to be with such a map, if all is as expected.
     fn found(object: &[u8], map: &LinkMap<'_>, image: &[u8]) -> Option<[Option<u64>; 4]> {
-        let first = [Input { name: "a.o", data: object }];
+        let first = [Input::new("a.o", object)];
         let prepared = Prepared::new(&first, Linker::Gnu).unwrap();
         let provisional = prepared.provisional().unwrap();
         let image = Elf::parse(image).unwrap();
@@ -439,7 +439,7 @@ mod tests {
         let mut references = [0; 32];
         let name =
             if provisional.contents(".debug_loc").is_some() { ".debug_loc" } else { ".debug_info" };
-        provisional.contents(name).unwrap().read(0..32, &mut references, None).unwrap();
+        provisional.contents(name).unwrap().read(0..32, &mut references).unwrap();
         let (references, _) = references.as_chunks::<8>();
         let percpu = u64::from_le_bytes(references[2]);
         assert!(provisional.percpu().contains(&percpu));
@@ -469,7 +469,7 @@ mod tests {
         let kernel = object(&SECTIONS, ".debug_info");
         let map_of = |text| map(vec![listed(".text", text, 16)], vec![listed(".gone", 0, 16)]);
         let ask = |object: &[u8], map: &LinkMap<'_>, image: &[u8]| {
-            let first = [Input { name: "a.o", data: object }];
+            let first = [Input::new("a.o", object)];
             let prepared = Prepared::new(&first, Linker::Gnu).unwrap();
             let provisional = prepared.provisional().unwrap();
             let image = Elf::parse(image).unwrap();
@@ -494,11 +494,11 @@ mod tests {
     #[test]
     fn a_later_input_with_debug_information_is_not_expected() {
         let (first, later) = (object(&SECTIONS, ".debug_info"), object(&[], ".debug_info"));
-        let prepared = Prepared::new(&[Input { name: "a.o", data: &first }], Linker::Gnu).unwrap();
+        let prepared = Prepared::new(&[Input::new("a.o", &first)], Linker::Gnu).unwrap();
         let provisional = prepared.provisional().unwrap();
         let image = image(&[]);
         let (elf, map) = (Elf::parse(&image).unwrap(), map(Vec::new(), Vec::new()));
-        let later = [Input { name: "b.o", data: &later }];
+        let later = [Input::new("b.o", &later)];
         assert!(provisional.addresses(&later, &elf, &map).unwrap().is_none());
         assert!(provisional.addresses(&[], &elf, &map).unwrap().is_some());
         let lld = LinkMap { linker: Linker::Lld, ..map };

@@ -40,7 +40,7 @@ struct Place {
 /// global symbols, kept relocations that differ in more than addends; `image` may have been changed in part then.
 pub fn refill(image: &mut [u8], map: &LinkMap<'_>, exchange: &Exchange<'_>) -> Result<(), Error> {
     let object = |data| {
-        let input = Input { name: exchange.name, data };
+        let input = Input::new(exchange.name, data);
         let objects = Object::parse_all(&[input])?;
         objects.into_iter().next().ok_or_else(|| Error::disagree("no object"))
     };

@@ -19,19 +19,17 @@ use crate::linker::Linker;
 use crate::lookups::{Lookups, Remembered};
 use crate::merge::Merged;
 use crate::object::Object;
-use crate::record::{self, Record, with_records};
+use crate::record::{self, Decoded, Record, with_records};
+use crate::runs::{READ, Runs};
 use crate::strings::Near;
 use crate::targets::Target;
-
-/// Relocations of one chunk.
-const RELOCATIONS: usize = 1 << 14;
 
 /// A section of an input that is copied, with its relocations.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Source<'p, 'a> {
     pub(crate) object: &'p Object<'a>,
     pub(crate) section: u32,
-    /// The section's bytes in the input.
+    /// The section's bytes in the input, which are not looked at where they can be read.
     pub(crate) bytes: &'a [u8],
     pub(crate) targets: &'p [Target],
     /// The symbols' names in the output; empty if no relocations are kept.
@@ -60,6 +58,12 @@ pub(crate) enum Stop {
     Bad(Error),
 }
 
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Stop::Bad(error)
+    }
+}
+
 impl<'a> Source<'_, 'a> {
     /// Cuts the section into chunks with about as much work each.
     ///
@@ -72,26 +76,16 @@ impl<'a> Source<'_, 'a> {
         with_records!(self, chunks)
     }
 
-    /// The bytes of a chunk's relocations in the input; nothing where there are none.
-    pub(crate) fn records(&self, chunk: &Chunk) -> &'a [u8] {
-        let index = self.object.relocations[self.section as usize];
-        let size = self.object.elf.sections()[index as usize].entsize as usize;
-        let range = chunk.relocations.start.saturating_mul(size)
-            ..chunk.relocations.end.saturating_mul(size);
-        let bytes = if index == 0 { &[] } else { self.object.bytes(index).unwrap_or(&[]) };
-        bytes.get(range).unwrap_or(&[])
-    }
-
     /// Writes one chunk to `out`, which has its size.
     pub(crate) fn write(&self, chunk: &Chunk, out: &mut [u8]) -> Result<(), Stop> {
-        out.copy_from_slice(&self.bytes[chunk.bytes.clone()]);
+        self.object.read(self.section, chunk.bytes.start, out)?;
         if chunk.relocations.is_empty() {
             return Ok(());
         }
         with_records!(self, apply, chunk, out)
     }
 
-    /// Writes the bytes `range` of the section to `out`, which has their length; returns what was read for it.
+    /// Writes the bytes `range` of the section to `out`, which has their length.
     ///
     /// # Errors
     /// A relocation that cannot be applied, or one that is not in the order of the offsets.
@@ -99,20 +93,19 @@ impl<'a> Source<'_, 'a> {
         &self,
         range: std::ops::Range<usize>,
         out: &mut [u8],
-    ) -> Result<Chunk, Error> {
+    ) -> Result<(), Error> {
         let chunk = match self.object.relocations[self.section as usize] {
             0 => Chunk { bytes: range.clone(), relocations: 0..0 },
             _ => with_records!(self, within, &range)?,
         };
         if chunk.bytes == range {
-            self.write_sorted(&chunk, out)?;
-            return Ok(chunk);
+            return self.write_sorted(&chunk, out);
         }
         // Fields reach over the ends: they are made whole, and cut.
         let mut whole = vec![0; chunk.bytes.len()];
         self.write_sorted(&chunk, &mut whole)?;
         out.copy_from_slice(&whole[range.start - chunk.bytes.start..][..range.len()]);
-        Ok(chunk)
+        Ok(())
     }
 
     /// Writes a chunk whose relocations have to be in the order of their offsets.
@@ -151,6 +144,21 @@ impl<'a> Source<'_, 'a> {
         with_records!(self, keep, chunk, out)
     }
 
+    /// Calls `each` with the relocations of a chunk, one after the other.
+    ///
+    /// # Errors
+    /// Those of `each`, and relocations that cannot be read.
+    pub(crate) fn each_relocation(
+        &self,
+        chunk: &Chunk,
+        each: &mut dyn FnMut(Decoded) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        if chunk.relocations.is_empty() {
+            return Ok(());
+        }
+        with_records!(self, each_of, chunk, each)
+    }
+
     fn fault(&self, offset: u64, cause: impl Into<String>) -> Error {
         record::fault(self.object, self.section, offset, cause)
     }
@@ -163,12 +171,22 @@ fn plain_chunks(len: usize) -> Vec<Chunk> {
     starts.map(|start| Chunk { bytes: start..len.min(start + step), relocations: 0..0 }).collect()
 }
 
-fn records<'a, R: Record>(source: &Source<'_, 'a>) -> Result<&'a [R], Error> {
-    record::records(source.object, source.section)
+fn runs<'o, 'a, R: Record>(source: &Source<'o, 'a>) -> Result<Runs<'o, 'a, R>, Error> {
+    Runs::new(source.object, source.section)
 }
 
 fn count<R: Record>(source: &Source<'_, '_>) -> Result<usize, Error> {
-    records::<R>(source).map(<[R]>::len)
+    record::count::<R>(source.object, source.section)
+}
+
+fn each_of<R: Record>(
+    source: &Source<'_, '_>,
+    chunk: &Chunk,
+    each: &mut dyn FnMut(Decoded) -> Result<(), Error>,
+) -> Result<(), Error> {
+    runs::<R>(source)?.each(chunk.relocations.clone(), |_, records| {
+        records.iter().try_for_each(|record| each(record.decode()))
+    })
 }
 
 /// A part of a section with its relocations, made longer if fields reach over its ends.
@@ -178,22 +196,43 @@ fn within<R: Record>(
 ) -> Result<Chunk, Error> {
     /// Size of the widest field.
     const WIDEST: usize = 8;
-    let records = records::<R>(source)?;
-    let offset = |r: &R| usize::try_from(r.decode().offset).unwrap_or(usize::MAX);
-    let before = |end: usize| records.partition_point(|r| offset(r) < end);
+    let mut runs = runs::<R>(source)?;
     let reaching = part.start.saturating_sub(WIDEST - 1);
-    let (first, own, last) = (before(reaching), before(part.start), before(part.end));
-    let relocations = |range| records.get(range).ok_or_else(|| unordered(source, part));
-    let (earlier, inside) = (relocations(first..own)?, relocations(own..last)?);
-    let start = earlier.first().map_or(part.start, offset);
-    let reach = |r: &R| offset(r).saturating_add(WIDEST).min(source.bytes.len());
-    let end = inside.last().or(earlier.last()).map_or(part.end, reach).max(part.end);
+    let ends = [reaching, part.start, part.end].map(|end| end as u64);
+    let [earlier, own, last] = runs.before(ends)?;
+    if own < earlier || last < own {
+        return Err(unordered(source, part));
+    }
+    let machine = source.object.elf.header().machine;
+    let field = |record: &R| {
+        let Decoded { offset, r_type, .. } = record.decode();
+        let size = how::of(machine, r_type).map_or(WIDEST, |how| usize::from(how.size));
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        start..start.saturating_add(size)
+    };
+    let (mut first, mut start, mut end) = (own, part.start, part.end);
+    // Those before that reach into the part, and all between.
+    for (index, record) in (earlier..).zip(runs.look(earlier..own)?) {
+        let field = field(record);
+        if first < own || field.end > part.start {
+            first = first.min(index);
+            (start, end) = (start.min(field.start), end.max(field.end));
+        }
+    }
+    if own < last {
+        end = end.max(field(&runs.look(last - 1..last)?[0]).end);
+    }
+    let end = end.min(source.bytes.len()).max(part.end);
     // In a longer part, one out of order would not be noticed.
     if (start, end) != (part.start, part.end) {
-        let sorted = earlier.iter().all(|r| (reaching..part.start).contains(&offset(r)))
-            && inside.iter().all(|r| part.contains(&offset(r)));
-        if !sorted {
-            return Err(unordered(source, part));
+        let is_within = |records: &[R], range: &std::ops::Range<usize>| {
+            records.iter().all(|record| range.contains(&field(record).start))
+        };
+        for (indexes, range) in [(first..own, &(reaching..part.start)), (own..last, part)] {
+            runs.each(indexes, |_, records| match is_within(records, range) {
+                true => Ok(()),
+                false => Err(unordered(source, part)),
+            })?;
         }
     }
     Ok(Chunk { bytes: start..end, relocations: first..last })
@@ -204,21 +243,19 @@ fn unordered(source: &Source<'_, '_>, part: &std::ops::Range<usize>) -> Error {
 }
 
 fn chunks<R: Record>(source: &Source<'_, '_>) -> Result<Vec<Chunk>, Error> {
-    let records = records::<R>(source)?;
-    let len = source.bytes.len();
-    let mut chunks = Vec::with_capacity(records.len() / RELOCATIONS + 1);
+    let mut runs = runs::<R>(source)?;
+    let (count, len) = (runs.len(), source.bytes.len());
+    let mut chunks = Vec::with_capacity(count / READ + 1);
     let (mut start, mut first) = (0, 0);
-    while first < records.len() {
-        let mut last = (first + RELOCATIONS).min(records.len());
+    while first < count {
+        let mut last = (first + READ).min(count);
         // Two relocations of one field stay together.
-        while last < records.len()
-            && records[last].decode().offset == records[last - 1].decode().offset
-        {
+        while last < count && runs.offset(last)? == runs.offset(last - 1)? {
             last += 1;
         }
-        let end = match records.get(last) {
-            Some(next) => usize::try_from(next.decode().offset).unwrap_or(len),
-            None => len,
+        let end = match last < count {
+            true => usize::try_from(runs.offset(last)?).unwrap_or(len),
+            false => len,
         };
         // Out of order, or out of the section: `write` finds the relocation.
         let end = end.clamp(start, len);
@@ -230,7 +267,18 @@ fn chunks<R: Record>(source: &Source<'_, '_>) -> Result<Vec<Chunk>, Error> {
 
 /// Applies the relocations of a chunk to its bytes.
 fn apply<R: Record>(source: &Source<'_, '_>, chunk: &Chunk, out: &mut [u8]) -> Result<(), Stop> {
-    let records = records::<R>(source).map_err(Stop::Bad)?;
+    runs::<R>(source)?.each(chunk.relocations.clone(), |first, records| {
+        apply_some(source, chunk, (first, records), out)
+    })
+}
+
+/// Applies some of them, the first of which has the index `first`.
+fn apply_some<R: Record>(
+    source: &Source<'_, '_>,
+    chunk: &Chunk,
+    (first, records): (usize, &[R]),
+    out: &mut [u8],
+) -> Result<(), Stop> {
     let little = source.object.elf.endian() == Endianness::Little;
     let machine = source.object.elf.header().machine;
     let name = source.object.elf.sections()[source.section as usize].name;
@@ -238,8 +286,8 @@ fn apply<R: Record>(source: &Source<'_, '_>, chunk: &Chunk, out: &mut [u8]) -> R
     let whole = chunk.bytes.len() == source.bytes.len();
     let mut known: (u32, Option<How>) = (0, how::of(machine, 0));
     let mut near = Near::default();
-    let mut remembered = source.lookups.map(Remembered::new);
-    for (index, record) in chunk.relocations.clone().zip(&records[chunk.relocations.clone()]) {
+    let mut remembered = source.lookups.map(|lookups| Remembered::new(lookups, first, records));
+    for (index, record) in (first..).zip(records) {
         let relocation = record.decode();
         let bad = |cause: String| Stop::Bad(source.fault(relocation.offset, cause));
         if relocation.r_type != known.0 {
@@ -296,12 +344,21 @@ fn apply<R: Record>(source: &Source<'_, '_>, chunk: &Chunk, out: &mut [u8]) -> R
 
 /// Writes the relocations of a chunk as they stay in the output.
 fn keep<R: Record>(source: &Source<'_, '_>, chunk: &Chunk, out: &mut [u8]) -> Result<(), Stop> {
-    let records = records::<R>(source).map_err(Stop::Bad)?;
-    let kept = out.chunks_exact_mut(size_of::<R>());
+    let mut kept = out.chunks_exact_mut(size_of::<R>());
+    runs::<R>(source)?.each(chunk.relocations.clone(), |first, records| {
+        keep_some(source, (first, records), &mut kept)
+    })
+}
+
+/// Writes some of them, the first of which has the index `first`.
+fn keep_some<'k, R: Record>(
+    source: &Source<'_, '_>,
+    (first, records): (usize, &[R]),
+    kept: &mut impl Iterator<Item = &'k mut [u8]>,
+) -> Result<(), Stop> {
     let mut near = Near::default();
-    let mut remembered = source.lookups.map(Remembered::new);
-    let here = chunk.relocations.clone().zip(&records[chunk.relocations.clone()]);
-    for ((at, record), kept) in here.zip(kept) {
+    let mut remembered = source.lookups.map(|lookups| Remembered::new(lookups, first, records));
+    for ((at, record), kept) in (first..).zip(records).zip(kept) {
         let mut relocation = record.decode();
         let bad = |cause: &str| Stop::Bad(source.fault(record.decode().offset, cause));
         let index = relocation.symbol as usize;

@@ -26,9 +26,9 @@ pub trait DebugSource: Sync {
     /// A hash of what a unit at `range` of `.debug_info` says: equal hashes, equal bytes, but for addresses in the
     /// kernel and offsets into other debug sections, and equal strings where it refers to strings; with `lists` equal
     /// location lists too. The section that an address is in is part of it. `None` if there is no such hash; then the
-    /// unit is always read. With `read` the bytes will be asked for at once, otherwise mostly not.
-    fn unit_key(&self, range: Range<usize>, lists: bool, read: bool) -> Option<u128> {
-        let _ = (range, lists, read);
+    /// unit is always read.
+    fn unit_key(&self, range: Range<usize>, lists: bool) -> Option<u128> {
+        let _ = (range, lists);
         None
     }
 

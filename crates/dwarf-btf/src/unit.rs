@@ -10,6 +10,9 @@ use crate::source::{Info, Window};
 
 /// No header is longer, in bytes.
 const LONGEST: usize = 24;
+/// Nor one of a unit whose offsets have four bytes. What stands behind it are references to strings, and to make these
+/// takes longer than all else.
+const USUAL: usize = 12;
 
 /// A unit's header.
 #[derive(Debug, Clone, Copy)]
@@ -76,8 +79,11 @@ impl<'d> Headers<'d> {
     /// The next header.
     fn header(&mut self) -> Read<Header> {
         let len = self.info.len();
-        let bytes = self.pos..len.min(self.pos + LONGEST);
-        let window = self.info.window(bytes, &mut self.buffer)?;
+        let bytes = |most: usize| self.pos..len.min(self.pos + most);
+        let mut window = self.info.window(bytes(USUAL), &mut self.buffer)?;
+        if window.bytes[self.pos - window.start..].starts_with(&[0xff; 4]) {
+            window = self.info.window(bytes(LONGEST), &mut self.buffer)?;
+        }
         let read = header(window.bytes, self.pos - window.start, len - window.start, self.big);
         read.map(|header| header.moved(window.start)).map_err(|fault| window.fault(fault))
     }

@@ -135,7 +135,7 @@ impl<'s> Reader<'s> {
     /// What a unit's contents are told by; 0 if by nothing.
     pub fn key(&self, unit: &Header) -> u128 {
         let lists = self.rules.check_locations;
-        crate::cache::key(self.info, self.sections.abbrev, unit, (lists, true)).unwrap_or(0)
+        crate::cache::key(self.info, self.sections.abbrev, unit, lists).unwrap_or(0)
     }
 
     /// The address that stands `at` bytes behind the beginning of a unit.

@@ -33,6 +33,9 @@ const RESERVE: usize = 64 << 20;
 /// How many bytes are worth telling when they are not to be had.
 const LARGE: usize = 1 << 20;
 
+/// What is said of a file that ends before its end.
+pub const CUT_OFF: &str = "it was cut off while it was read";
+
 static RESERVED: Mutex<Option<MmapMut>> = Mutex::new(None);
 
 /// The step that is being done, as in an error; empty before the first.
@@ -126,7 +129,7 @@ extern "C" fn on_bus_error(signal: i32, info: *mut libc::siginfo_t, _: *mut libc
         begin_to_end();
         let file = Path::new(&file);
         let cut_off = fs::metadata(file).map_or(true, |meta| meta.len() <= offset);
-        let cause = if cut_off { "it was cut off while it was read" } else { "cannot be read" };
+        let cause = if cut_off { CUT_OFF } else { "cannot be read" };
         end(format_args!("{}: {cause}", file.display()));
     }
     // SAFETY: SIG_DFL is always valid; the instruction, or the signal, then ends the process.

@@ -5,16 +5,16 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
-use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use debug_link::ReadAt;
 use dwarf_btf::Unreadable;
 use image::Patch;
 use memmap2::{Mmap, MmapMut, MmapOptions, UncheckedAdvice};
 
 use crate::error::{Error, Result};
-use crate::faults::Doomed;
+use crate::faults::{CUT_OFF, Doomed};
 
 /// The text of a file; what is not UTF-8 is replaced.
 pub fn read_text(path: &Path) -> Result<String> {
@@ -52,6 +52,33 @@ pub fn reader_at(
     |at, out| file.read_exact_at(out, at).map_err(|_| Unreadable)
 }
 
+/// A file whose bytes are read by their offset.
+#[derive(Debug)]
+pub struct Reader {
+    path: PathBuf,
+    file: File,
+}
+
+impl ReadAt for Reader {
+    fn read_at(&self, at: u64, out: &mut [u8]) -> std::result::Result<(), debug_link::Unreadable> {
+        self.file.read_exact_at(out, at).map_err(|error| debug_link::Unreadable {
+            file: self.path.display().to_string(),
+            cause: match error.kind() {
+                io::ErrorKind::UnexpectedEof => CUT_OFF.to_owned(),
+                _ => reason(&error),
+            },
+        })
+    }
+}
+
+/// Maps a file for reading; with a reader of the same file, if it has `least` bytes or more.
+pub fn map_large(path: &Path, least: usize) -> Result<(Mmap, Option<Reader>)> {
+    let opened = File::open(path).and_then(|file| Ok((map_open(&file)?, file)));
+    let (map, file) = opened.map_err(|error| fault(path, &error))?;
+    let reader = (map.len() >= least).then(|| Reader { path: path.to_owned(), file });
+    Ok((map, reader))
+}
+
 /// Maps a file for reading and for changes that nobody else sees: pages are copied where they are changed.
 pub fn map_private(path: &Path) -> Result<MmapMut> {
     // SAFETY: as for `map_open`: what is changed is the map's own.
@@ -59,20 +86,12 @@ pub fn map_private(path: &Path) -> Result<MmapMut> {
     mapped.map_err(|error| fault(path, &error))
 }
 
-/// Gives the pages of a part of a mapped file back that is not read any more.
-///
-/// Pages at the ends that others still read may be among them: they come back from the page cache.
-pub fn forget(map: &Mmap, range: Range<u64>) {
-    const PAGE: usize = 4096;
-    let start = range.start as usize / PAGE * PAGE;
-    let end = (range.end as usize / PAGE * PAGE).min(map.len());
-    if start < end {
-        // SAFETY: the map is of a file and is not written to, so the pages read the same again.
-        let advised =
-            unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, start, end - start) };
-        // Advice that is not taken costs memory and nothing else.
-        let _ = advised;
-    }
+/// Gives the pages of a mapped file back; what is looked at again comes from the page cache.
+pub fn forget(map: &Mmap) {
+    // SAFETY: the map is of a file and is not written to, so the pages read the same again.
+    let advised = unsafe { map.unchecked_advise(UncheckedAdvice::DontNeed) };
+    // Advice that is not taken costs memory and nothing else.
+    let _ = advised;
 }
 
 /// Writes a file: beside its place, then renamed.

@@ -17,7 +17,7 @@ impl DebugSource for Ahead<'_, '_> {
 
     fn info(&self, range: Range<usize>, out: &mut [u8]) -> Result<(), Unreadable> {
         let info = self.0.contents(".debug_info").ok_or(Unreadable)?;
-        info.read(range, out, None).map_err(|_| Unreadable)
+        info.read(range, out).map_err(|_| Unreadable)
     }
 
     fn section(&self, name: &str) -> Result<Cow<'_, [u8]>, Unreadable> {
@@ -79,7 +79,7 @@ fn assert_addresses(
     const R_X86_64_64: u64 = 1;
     let info = provisional.contents(".debug_info").expect("a kernel has debug information");
     let mut before = vec![0; info.len()];
-    info.read(0..info.len(), &mut before, None).unwrap_or_else(|e| panic!("{name}: {e}"));
+    info.read(0..info.len(), &mut before).unwrap_or_else(|e| panic!("{name}: {e}"));
     let (_, section) = whole.section(".debug_info").unwrap();
     let after = whole.bytes(section).unwrap();
     let word = |bytes: &[u8], at: usize| u64::from_le_bytes(*bytes[at..].first_chunk().unwrap());

@@ -37,7 +37,7 @@ fn assert_filled(name: &str, kernel: &Kernel, relocations: Relocations, hollow: 
     let objects: Vec<(&str, &Path, Vec<u8>)> =
         objects.iter().map(|(name, path)| (&name[..], path.as_path(), read(path))).collect();
     let inputs: Vec<Input<'_>> =
-        objects.iter().map(|(name, _, data)| Input { name, data }).collect();
+        objects.iter().map(|(name, _, data)| Input::new(name, data)).collect();
 
     let place = path("hollow");
     for ((_, path, _), input) in objects.iter().zip(&inputs) {
@@ -60,7 +60,7 @@ fn assert_filled(name: &str, kernel: &Kernel, relocations: Relocations, hollow: 
         let filler = prepared.filler(later, image, &map, adds);
         let filler = filler.unwrap_or_else(|e| panic!("{name}: {e}"));
         let mut out = vec![0; filler.len()];
-        filler.fill(&mut out, None).unwrap_or_else(|e| panic!("{name}: {e}"));
+        filler.fill(&mut out).unwrap_or_else(|e| panic!("{name}: {e}"));
         out
     };
     let filled = fill(&image, adds);

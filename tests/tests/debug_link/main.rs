@@ -139,7 +139,8 @@ fn assert_comes_out(name: &str, kernel: &Kernel) {
     let objects = kernel.objects();
     let objects: Vec<(&str, Vec<u8>)> =
         objects.iter().map(|(name, path)| (&name[..], read(path))).collect();
-    let inputs: Vec<Input<'_>> = objects.iter().map(|(name, data)| Input { name, data }).collect();
+    let inputs: Vec<Input<'_>> =
+        objects.iter().map(|(name, data)| Input::new(name, data)).collect();
     let (stripped, map) = (read(&path("stripped")), read(&path("map")));
     let script = read(&kernel.dir.join(SCRIPT));
     let map = kernel.map(&map, &script);
@@ -151,7 +152,7 @@ fn assert_comes_out(name: &str, kernel: &Kernel) {
     ahead::assert_read_ahead(&inputs, ours, (&stripped, &whole), &map, name);
     // Part by part, as a file is written: padding stays what it was.
     let made = Mutex::new(vec![0; plan.len() as usize]);
-    let making = Making { build_id: true, release: None, zeros: false };
+    let making = Making { build_id: true, zeros: false };
     plan.make(&making, |at, part| {
         made.lock().expect("no part panics")[at as usize..][..part.len()].copy_from_slice(part);
         Ok::<(), Error>(())
@@ -220,7 +221,7 @@ fn assert_contents(plan: &Plan<'_>, whole: &[u8], what: &str) {
         for (index, part) in expected.chunks(100_003).enumerate() {
             let start = index * 100_003;
             bytes.resize(part.len(), 0xaa);
-            contents.read(start..start + part.len(), &mut bytes, None).expect(name);
+            contents.read(start..start + part.len(), &mut bytes).expect(name);
             assert!(bytes == part, "{what}: {name} from {start:#x} on");
         }
     }
@@ -270,7 +271,8 @@ fn an_image_of_another_kernel_is_refused(kernel: &Kernel) {
     let (map, mut image) = (fs::read(map).unwrap(), fs::read(image).unwrap());
     let script = fs::read(kernel.dir.join(SCRIPT)).expect("a built kernel has its linker script");
     let map = kernel.map(&map, &script);
-    let inputs: Vec<Input<'_>> = objects.iter().map(|(name, data)| Input { name, data }).collect();
+    let inputs: Vec<Input<'_>> =
+        objects.iter().map(|(name, data)| Input::new(name, data)).collect();
     // A string literal that has changed since.
     let at = memchr_of(&image, b"Kernel panic - not syncing");
     image[at] = b'k';

@@ -132,7 +132,7 @@ impl Small {
         let objects: Vec<Vec<u8>> =
             self.objects.iter().map(|name| read(&self.path(name))).collect();
         let inputs = self.objects.iter().zip(&objects);
-        let inputs: Vec<Input<'_>> = inputs.map(|(name, data)| Input { name, data }).collect();
+        let inputs: Vec<Input<'_>> = inputs.map(|(name, data)| Input::new(name, data)).collect();
         let dir = self.path("hollow");
         fs::create_dir_all(&dir).expect("a temporary directory is writable");
         fs::copy(self.path("script"), dir.join("script")).expect("it was written");
@@ -201,7 +201,7 @@ fn fill(
         return Ok(Vec::new());
     }
     let mut out = vec![0; filler.len()];
-    filler.fill(&mut out, None)?;
+    filler.fill(&mut out)?;
     Ok(out)
 }
 
@@ -407,7 +407,7 @@ fn what_is_broken_never_panics() {
         let second = read("1.o");
         let attempt = |[object, image, map, script]: [&[u8]; 4]| {
             let inputs =
-                [("0.o", object), ("1.o", &second)].map(|(name, data)| Input { name, data });
+                [("0.o", object), ("1.o", &second)].map(|(name, data)| Input::new(name, data));
             fill(linker, &inputs, [image, map, script], adds)
         };
         let whole = files.each_ref().map(|file| &file[..]);

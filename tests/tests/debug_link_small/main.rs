@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 
-use debug_link::{BuildId, Dialect, Error, Input, LinkMap, Linker, Making, Plan, Prepared};
+use debug_link::{
+    BuildId, Dialect, Error, Input, LinkMap, Linker, Making, Plan, Prepared, ReadAt, Unreadable,
+};
+use image::consts::SHF_MERGE;
 use peer_tests::link::assert_same_bytes;
 use peer_tests::run;
 use tempfile::TempDir;
@@ -24,10 +27,46 @@ const MACRO: &str = "
 .endm
 ";
 
+/// An object that is read.
+#[derive(Debug)]
+struct InFile<'f> {
+    bytes: &'f [u8],
+    /// The same without what is in debug sections and relocations, but for what is merged.
+    looked_at: Vec<u8>,
+}
+
+impl<'f> InFile<'f> {
+    fn new(bytes: &'f [u8]) -> Self {
+        let mut looked_at = bytes.to_vec();
+        if let Ok(elf) = image::Elf::parse(bytes) {
+            let names: [&[u8]; 3] = [b".debug_", b".rel.debug_", b".rela.debug_"];
+            for section in elf.sections() {
+                let read = names.iter().any(|name| section.name.starts_with(name));
+                if read && section.flags & SHF_MERGE.0 == 0 {
+                    let rest = looked_at.iter_mut().skip(section.offset as usize);
+                    rest.take(section.size as usize).for_each(|byte| *byte = 0xa5);
+                }
+            }
+        }
+        InFile { bytes, looked_at }
+    }
+
+    fn input<'a>(&'a self, name: &'a str) -> Input<'a> {
+        Input { name, data: &self.looked_at, reader: Some(self) }
+    }
+}
+
+impl ReadAt for InFile<'_> {
+    fn read_at(&self, at: u64, out: &mut [u8]) -> Result<(), Unreadable> {
+        out.copy_from_slice(&self.bytes[at as usize..][..out.len()]);
+        Ok(())
+    }
+}
+
 /// The image that is planned, with its build ID, written over something else.
 fn made(plan: &Plan<'_>) -> Result<Vec<u8>, Error> {
     let made = Mutex::new(vec![0x5a; plan.len() as usize]);
-    let making = Making { build_id: true, release: None, zeros: true };
+    let making = Making { build_id: true, zeros: true };
     plan.make(&making, |at, part| {
         let mut made = made.lock().expect("no part panics");
         made[at as usize..][..part.len()].copy_from_slice(part);
@@ -181,13 +220,21 @@ impl Small {
         let (map, stripped) = (read("map"), read("stripped"));
         let objects: Vec<Vec<u8>> = self.objects.iter().map(|name| read(name)).collect();
         let inputs = self.objects.iter().zip(&objects);
-        let inputs: Vec<Input<'_>> = inputs.map(|(name, data)| Input { name, data }).collect();
+        let inputs: Vec<Input<'_>> = inputs.map(|(name, data)| Input::new(name, data)).collect();
         let (first, later) = inputs.split_at(first);
         let script = read("script");
         let map = LinkMap::parse(self.linker, &map, &script)?;
         let dialect = self.dialect();
         let plan = Prepared::new(first, self.linker)?.plan(later, &stripped, &map, &dialect)?;
-        made(&plan)
+        let made_of_memory = made(&plan)?;
+        // The same out of files, whose debug sections are not looked at.
+        let files: Vec<InFile<'_>> = objects.iter().map(|bytes| InFile::new(bytes)).collect();
+        let read = self.objects.iter().zip(&files).map(|(name, file)| file.input(name));
+        let read: Vec<Input<'_>> = read.collect();
+        let (first, later) = read.split_at(first.len());
+        let plan = Prepared::new(first, self.linker)?.plan(later, &stripped, &map, &dialect)?;
+        assert!(made(&plan)? == made_of_memory, "{:?} {words:?}: read, it is another", self.linker);
+        Ok(made_of_memory)
     }
 
     /// Calls `look` with the plan of the image that was linked last.
@@ -196,7 +243,7 @@ impl Small {
         let (map, stripped) = (read("map"), read("stripped"));
         let objects: Vec<Vec<u8>> = self.objects.iter().map(|name| read(name)).collect();
         let inputs = self.objects.iter().zip(&objects);
-        let inputs: Vec<Input<'_>> = inputs.map(|(name, data)| Input { name, data }).collect();
+        let inputs: Vec<Input<'_>> = inputs.map(|(name, data)| Input::new(name, data)).collect();
         let script = read("script");
         let map = LinkMap::parse(self.linker, &map, &script).expect("a map of the linker");
         let plan = Plan::new(&inputs, &stripped, &map, &self.dialect());
@@ -282,11 +329,11 @@ fn parts_of_debug_sections() {
                 let contents = plan.sections().contents(name).expect(name);
                 assert_eq!(contents.all().expect(name), expected, "{name}");
                 let mut bytes = vec![0xaa; expected.len() + 1];
-                assert!(contents.read(0..bytes.len(), &mut bytes, None).is_err(), "{name}");
+                assert!(contents.read(0..bytes.len(), &mut bytes).is_err(), "{name}");
                 for start in (0..expected.len()).filter(|_| name != ".debug_str") {
                     for end in start..=expected.len() {
                         let part = &mut bytes[..end - start];
-                        contents.read(start..end, part, None).expect(name);
+                        contents.read(start..end, part).expect(name);
                         assert_eq!(*part, expected[start..end], "{name} {start}..{end}");
                     }
                 }
@@ -315,9 +362,8 @@ fn relocations_in_any_order() {
         // Part by part they are refused, by one part or another.
         small.with_plan(|plan| {
             let contents = plan.sections().contents(".debug_info").expect("it has debug info");
-            let read = |start: usize, end: usize| {
-                contents.read(start..end, &mut vec![0; end - start], None)
-            };
+            let read =
+                |start: usize, end: usize| contents.read(start..end, &mut vec![0; end - start]);
             let halves = [0, contents.len() / 2, contents.len()];
             let errors = halves.windows(2).filter_map(|half| read(half[0], half[1]).err());
             let errors: Vec<String> = errors.map(|error| error.to_string()).collect();
@@ -342,7 +388,7 @@ fn break_everything(linker: Linker) {
     let files = ["0.o", "stripped", "map", "script"].map(read);
     let second = read("1.o");
     let attempt = |[object, image, map, script]: [&[u8]; 4]| -> Result<(), Error> {
-        let inputs = [("0.o", object), ("1.o", &second)].map(|(name, data)| Input { name, data });
+        let inputs = [("0.o", object), ("1.o", &second)].map(|(name, data)| Input::new(name, data));
         let map = LinkMap::parse(small.linker, map, script)?;
         let plan = Plan::new(&inputs, image, &map, &small.dialect())?;
         if plan.len() < 1 << 20 {

@@ -44,7 +44,7 @@ const SECTIONS: [(&str, u64, bool); 7] = [
 ];
 
 fn hollow(bytes: &[u8], relocations: Relocations) -> Result<Hollow<'_>, Error> {
-    Hollow::new(&Input { name: "a.o", data: bytes }, relocations)
+    Hollow::new(&Input::new("a.o", bytes), relocations)
 }
 
 /// The file that the pieces make.

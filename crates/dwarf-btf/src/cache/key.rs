@@ -14,19 +14,14 @@ pub(crate) type Key = u128;
 /// The keys of units, 0 where a unit has none, with the threads of the current pool. `lists` says whether location lists
 /// are read.
 pub(crate) fn keys(info: Info<'_>, abbrev: &[u8], units: &[Header], lists: bool) -> Vec<Key> {
-    let of = |unit: &Header| key(info, abbrev, unit, (lists, false)).unwrap_or(0);
+    let of = |unit: &Header| key(info, abbrev, unit, lists).unwrap_or(0);
     units.par_iter().with_max_len(16).map(of).collect()
 }
 
-/// The key of one unit; says also whether it will be read at once.
-pub(crate) fn key(
-    info: Info<'_>,
-    abbrev: &[u8],
-    unit: &Header,
-    (lists, read): (bool, bool),
-) -> Option<Key> {
+/// The key of one unit.
+pub(crate) fn key(info: Info<'_>, abbrev: &[u8], unit: &Header, lists: bool) -> Option<Key> {
     let Info::Parts(source) = info else { return None };
-    let own = source.unit_key(unit.start..unit.end, lists, read)?;
+    let own = source.unit_key(unit.start..unit.end, lists)?;
     let table = table(abbrev, unit.abbrev)?;
     let key = hash(bytemuck::cast_slice(&[halves(own), halves(hash(table))]));
     Some(key)

@@ -160,7 +160,7 @@ impl DebugSource for Keyed<'_, '_> {
         self.0.section(name)
     }
 
-    fn unit_key(&self, range: Range<usize>, _: bool, _: bool) -> Option<u128> {
+    fn unit_key(&self, range: Range<usize>, _: bool) -> Option<u128> {
         let info = self.0.section(".debug_info").unwrap();
         let (mut at, mut index) = (0, 0);
         while at < range.start {

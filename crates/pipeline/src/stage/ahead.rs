@@ -304,9 +304,7 @@ impl<'a, 'o: 'a> Ahead<'a, 'o> {
 
     /// Looks up where references lead; whether there is anything to look up.
     fn look_up(&self) -> bool {
-        let pages = self.shared.pages();
-        let prepared = self.shared.prepare();
-        prepared.is_ok_and(|known| known.look_ahead(&self.stop, &|read| pages.forget(read)))
+        self.shared.prepare().is_ok_and(|known| known.look_ahead(&self.stop))
     }
 }
 

@@ -45,12 +45,11 @@ impl Stage<'_> {
         let layout = DebugFile::of_plan(plan)?;
         let file = File::create(&path).map_err(failed)?;
         file.set_len(layout.len()).map_err(failed)?;
-        let pages = shared.pages();
-        let release = |read: &[u8]| pages.forget(read);
-        let making = Making { build_id: signed, release: Some(&release), zeros: false };
+        let making = Making { build_id: signed, zeros: false };
         let mut own = layout.own();
         own.try_for_each(|(at, piece)| file.write_all_at(piece, at)).map_err(failed)?;
         plan.make(&making, |at, part| {
+            shared.pages().made(part.len() as u64);
             let mut pieces = layout.route(at, part);
             pieces.try_for_each(|(at, piece)| file.write_all_at(piece, at)).map_err(failed)
         })

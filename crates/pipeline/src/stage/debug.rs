@@ -8,7 +8,7 @@ use std::fs::File;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
-use debug_link::{BuildId, Dialect, Exchange, Input, LinkMap, Making};
+use debug_link::{BuildId, Dialect, Exchange, Input, LinkMap, Making, Unreadable};
 
 use memmap2::Mmap;
 
@@ -49,7 +49,12 @@ pub(super) enum Fault {
 
 impl From<debug_link::Error> for Fault {
     fn from(error: debug_link::Error) -> Self {
-        Fault::Rule(error)
+        match error {
+            debug_link::Error::Unreadable(Unreadable { file, cause }) => {
+                Fault::Edge(Error::file(file, cause))
+            }
+            rule => Fault::Rule(rule),
+        }
     }
 }
 
@@ -87,7 +92,7 @@ impl Stage<'_> {
         let objects = objects.collect::<Result<Vec<Mmap>>>()?;
         let made = filled.iter().zip(&objects);
         let made: Vec<Input<'_>> =
-            made.map(|(filled, data)| Input { name: &filled.linked, data }).collect();
+            made.map(|(filled, data)| Input::new(&filled.linked, data)).collect();
         let map = files::read(&self.path(step.map))?;
         let script = files::read(&self.path(&link::script(self.call)))?;
         let map = hollow::link_map(dialect.linker, &map, &script)?;
@@ -130,8 +135,7 @@ impl Stage<'_> {
     }
 }
 
-/// Writes the kernel; its build ID, computed as the linker does it, only if it is to be `signed`. The pages of what has
-/// been read are given back.
+/// Writes the kernel; its build ID, computed as the linker does it, only if it is to be `signed`.
 fn write_whole(
     plan: &debug_link::Plan<'_>,
     path: &Path,
@@ -143,12 +147,12 @@ fn write_whole(
         Some(old) => (old.become_new(path, plan.len()), true),
         None => (new_file(path, plan.len()), false),
     };
-    let (file, pages) = (file.map_err(failed)?, shared.pages());
-    let release = |read: &[u8]| pages.forget(read);
-    let making = Making { build_id: signed, release: Some(&release), zeros };
+    let file = file.map_err(failed)?;
+    let making = Making { build_id: signed, zeros };
     let progress = Progress::new("DEBUG", plan.len());
     plan.make(&making, |at, part| {
         progress.add(part.len());
+        shared.pages().made(part.len() as u64);
         file.write_all_at(part, at).map_err(failed)
     })
 }

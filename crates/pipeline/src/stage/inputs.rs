@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
-use debug_link::{Input, Linker, Prepared, Provisional};
+use debug_link::{Input, Linker, Prepared, Provisional, ReadAt};
 use dwarf_btf::{DebugSource, Unreadable};
 use image::Member;
 use memmap2::Mmap;
 
 use crate::error::{Error, Result};
-use crate::files;
+use crate::files::{self, Reader};
 use crate::progress::Progress;
 
 use super::old::OldKernel;
@@ -24,6 +24,13 @@ use super::{Stage, link};
 
 /// The preparation of the objects, as the timeline names it.
 pub(super) const PREPARATION: (&str, &str) = ("PREP", "vmlinux.o");
+
+/// Files of so many bytes are read where they are read once, and not mapped; of smaller ones there may be thousands,
+/// more than can be open.
+const LARGE: usize = 16 << 20;
+
+/// Pages are given back when so many bytes have been made of what is mapped.
+const STEP: u64 = 64 << 20;
 
 /// An input of the link: the name that the linker's map has for it, and its bytes.
 #[derive(Debug)]
@@ -35,32 +42,36 @@ pub(super) struct Object {
 /// A file, or a part of an archive.
 #[derive(Debug)]
 enum Bytes {
-    File(Mmap),
+    File(Mmap, Option<Reader>),
     Part(Arc<Mmap>, Range<usize>),
 }
 
 impl Object {
     pub(super) fn input(&self) -> Input<'_> {
-        let data = match &self.bytes {
-            Bytes::File(map) => map,
-            Bytes::Part(archive, range) => &archive[range.clone()],
+        let (data, reader): (_, Option<&dyn ReadAt>) = match &self.bytes {
+            Bytes::File(map, None) => (&map[..], None),
+            Bytes::File(map, Some(reader)) => (&map[..], Some(reader)),
+            Bytes::Part(archive, range) => (&archive[range.clone()], None),
         };
-        Input { name: &self.name, data }
+        Input { name: &self.name, data, reader }
     }
 
     fn map(&self) -> &Mmap {
         match &self.bytes {
-            Bytes::File(map) => map,
+            Bytes::File(map, _) => map,
             Bytes::Part(archive, _) => archive,
         }
     }
 }
 
-/// The maps of objects, to give pages back that are not read any more.
+/// The maps of objects, to give pages back that are not looked at any more.
 #[derive(Debug)]
 pub(super) struct Pages<'o> {
-    /// In the order of their addresses.
     maps: Vec<&'o Mmap>,
+    /// Whether any of them is not read but looked at.
+    some_small: bool,
+    /// So many bytes have been made of them.
+    made: AtomicU64,
 }
 
 impl<'o> Pages<'o> {
@@ -68,21 +79,22 @@ impl<'o> Pages<'o> {
         let mut maps: Vec<&Mmap> = objects.iter().map(Object::map).collect();
         maps.sort_unstable_by_key(|map| map.as_ptr());
         maps.dedup_by_key(|map| map.as_ptr());
-        Pages { maps }
+        let some_small = objects.iter().any(|object| object.input().reader.is_none());
+        Pages { maps, some_small, made: AtomicU64::new(0) }
     }
 
-    /// Gives all pages back; what is read again comes from the page cache.
+    /// Gives all pages back; what is looked at again comes from the page cache.
     pub(super) fn forget_all(&self) {
-        self.maps.iter().for_each(|map| files::forget(map, 0..map.len() as u64));
+        self.maps.iter().for_each(|map| files::forget(map));
     }
 
-    /// Gives the pages of a part of a map back; of anything else, nothing.
-    pub(super) fn forget(&self, part: &[u8]) {
-        let behind = self.maps.partition_point(|map| map.as_ptr() <= part.as_ptr());
-        let Some(map) = behind.checked_sub(1).map(|index| self.maps[index]) else { return };
-        let start = part.as_ptr().addr() - map.as_ptr().addr();
-        if start + part.len() <= map.len() {
-            files::forget(map, start as u64..(start + part.len()) as u64);
+    /// Notes that `len` bytes have been made of the objects, and gives pages back from time to time.
+    pub(super) fn made(&self, len: u64) {
+        if self.some_small {
+            let before = self.made.fetch_add(len, Ordering::Relaxed);
+            if before / STEP != (before + len) / STEP {
+                self.forget_all();
+            }
         }
     }
 }
@@ -191,14 +203,14 @@ impl DebugSource for Shared<'_> {
         let provisional = self.provisional().ok_or(Unreadable)?;
         let info = provisional.contents(".debug_info").ok_or(Unreadable)?;
         self.units_read.fetch_add(range.len() as u64, Ordering::Relaxed);
-        let release = |read: &[u8]| self.pages.forget(read);
-        info.read(range, out, Some(&release)).map_err(|_| Unreadable)
+        self.pages.made(range.len() as u64);
+        info.read(range, out).map_err(|_| Unreadable)
     }
 
-    fn unit_key(&self, range: Range<usize>, lists: bool, read: bool) -> Option<u128> {
+    fn unit_key(&self, range: Range<usize>, lists: bool) -> Option<u128> {
         let info = self.provisional()?.contents(".debug_info")?;
-        let release = |read: &[u8]| self.pages.forget(read);
-        info.unit_key(range, lists, if read { None } else { Some(&release) })
+        self.pages.made(range.len() as u64);
+        info.unit_key(range, lists)
     }
 
     fn section(&self, name: &str) -> std::result::Result<Cow<'_, [u8]>, Unreadable> {
@@ -232,10 +244,10 @@ impl Stage<'_> {
     /// An object, or all objects of an archive.
     fn open(&self, name: &str) -> Result<Vec<Object>> {
         let path = self.path(name);
-        let map = files::map(&path)?;
+        let (map, reader) = files::map_large(&path, LARGE)?;
         let members = image::members(&map).map_err(|error| Error::file(&path, error))?;
         let Some(members) = members else {
-            return Ok(vec![Object { name: name.to_owned(), bytes: Bytes::File(map) }]);
+            return Ok(vec![Object { name: name.to_owned(), bytes: Bytes::File(map, reader) }]);
         };
         let archive = Arc::new(map);
         let object = |Member { name: member, range }| match range {
@@ -255,6 +267,7 @@ impl Stage<'_> {
         // The linker prints what stands in the archive, seen from where it runs.
         let name = path.strip_prefix(&self.call.dir).unwrap_or(&path);
         let name = self.followed_linker().thin_member(archive, &name.to_string_lossy());
-        Ok(Object { name, bytes: Bytes::File(files::map(&path)?) })
+        let (map, reader) = files::map_large(&path, LARGE)?;
+        Ok(Object { name, bytes: Bytes::File(map, reader) })
     }
 }

@@ -86,7 +86,7 @@ impl Stage<'_> {
         let encoded = dwarf_btf::encode_from(&elf, &source, self.encoder_options());
         match (encoded, source.fault.get()) {
             (Ok(encoded), _) => Ok(encoded.btf),
-            (Err(_), Some(rule)) => Err(Fault::Rule(rule.clone())),
+            (Err(_), Some(fault)) => Err(fault.clone().into()),
             (Err(error), None) => Err(Fault::Edge(Error::file(&path, error))),
         }
     }
@@ -175,8 +175,8 @@ impl DebugSource for Unwritten<'_, '_> {
     fn info(&self, range: Range<usize>, out: &mut [u8]) -> Noted<()> {
         let info = self.info.ok_or(Unreadable)?;
         self.progress.add(range.len());
-        let release = |read: &[u8]| self.pages.forget(read);
-        self.noted(info.read(range, out, Some(&release)))
+        self.pages.made(range.len() as u64);
+        self.noted(info.read(range, out))
     }
 
     fn section(&self, name: &str) -> Noted<Cow<'_, [u8]>> {
