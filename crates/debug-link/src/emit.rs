@@ -15,7 +15,8 @@ use rayon::prelude::*;
 
 use crate::layout::{Layout, NO_STATEMENT};
 use crate::object::Object;
-use crate::targets::{Globals, SYMBOLS, Target};
+use crate::seen::Seen;
+use crate::targets::{SYMBOLS, Target};
 
 /// The symbol of the output that a kept relocation names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,18 +71,16 @@ impl<'s> Locals<'s> {
 /// What the symbols of the output are called.
 #[derive(Clone, Copy)]
 pub(crate) struct Known<'k> {
-    pub(crate) globals: &'k Globals<'k>,
+    pub(crate) seen: &'k Seen,
     pub(crate) locals: &'k Locals<'k>,
     /// Their indexes in the output.
     pub(crate) new: &'k Renumbering,
 }
 
 impl Known<'_> {
-    fn find(&self, symbol: &Symbol<'_>, target: Target) -> Named {
-        let global = match symbol.bind == STB_LOCAL.0 {
-            true => None,
-            false => self.globals.find(symbol.name),
-        };
+    /// The name of a symbol, which is the one of that index in that input.
+    fn find(&self, symbol: &Symbol<'_>, (input, index): (usize, usize), target: Target) -> Named {
+        let global = self.seen.find(input, index);
         let local = || match target {
             Target::Value(value) => self.locals.0.get(&(symbol.name, value)).copied().flatten(),
             Target::Merged { .. } | Target::Discarded | Target::Unknown => None,
@@ -108,19 +107,20 @@ pub(crate) fn names(
             return Vec::new();
         }
         let statements = &layout.statements[input];
-        let of_symbol = |(symbol, &target): (&Symbol<'_>, &Target)| {
+        let of_symbol = |(index, (symbol, &target)): (usize, (&Symbol<'_>, &Target))| {
+            let at = (input, index);
             let Defined::Section(section) = symbol.place else {
-                return known.find(symbol, target);
+                return known.find(symbol, at, target);
             };
             if symbol.kind != STT_SECTION.0 {
-                return known.find(symbol, target);
+                return known.find(symbol, at, target);
             }
             let statement = statements.get(section as usize).copied().unwrap_or(NO_STATEMENT);
             let section = sections.get(&statement);
             section.map_or(Named::Unknown, |&(symbol, addr)| Named::Section { symbol, addr })
         };
         let symbols = objects[input].symbols.par_iter().with_min_len(SYMBOLS);
-        let named = symbols.zip(&targets[1..]).map(of_symbol);
+        let named = symbols.zip(&targets[1..]).enumerate().map(of_symbol);
         rayon::iter::once(Named::Symbol(0)).chain(named).collect()
     };
     targets.par_iter().enumerate().map(of_input).collect()

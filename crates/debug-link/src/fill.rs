@@ -53,6 +53,7 @@ use crate::merge::{self, Merged};
 use crate::object::{Input, Object};
 use crate::prepare::Prepared;
 use crate::relocate::{Chunk, Source, Stop};
+use crate::seen::Seen;
 use crate::targets::{self, Globals, Target, Use};
 
 /// The relocations that are followed.
@@ -136,7 +137,15 @@ impl<'i, 'a> Filler<'i, 'a> {
         let objects = prepared.objects_with(later)?;
         filled::check_machine(image, &objects)?;
         let mut layout = Layout::new(&objects, map)?;
-        let merged = merge::merge_all(&mut layout, prepared, &objects, image, linker)?;
+        let (merged, symbols) = rayon::join(
+            || merge::merge_all(&mut layout, prepared, &objects, image, linker),
+            || {
+                image
+                    .symbols()
+                    .map(|symbols| (Seen::new(&objects, &Globals::new(&symbols)), symbols))
+            },
+        );
+        let (merged, (seen, symbols)) = (merged?, symbols?);
         let mut sections = filled::sections(image, map, &objects, &layout)?;
         if adds_relocations {
             filled::check_left_out(image, map, &objects, &layout)?;
@@ -145,10 +154,8 @@ impl<'i, 'a> Filler<'i, 'a> {
             true => Some(Frame::keeping(image, linker, &filled::counts(image, &sections))?),
             false => None,
         };
-        let symbols = image.symbols()?;
-        let globals = Globals::new(&symbols);
         let rules = (linker, Use::Loaded);
-        let mut targets = targets::resolve(&objects, &layout, &merged, &symbols, &globals, rules);
+        let mut targets = targets::resolve(&objects, &layout, &merged, &symbols, &seen, rules);
         let mut names = Vec::new();
         if frame.is_some() || Frame::may_keep(image) {
             let tables = filled::tables(image, frame.as_ref());
@@ -156,7 +163,7 @@ impl<'i, 'a> Filler<'i, 'a> {
             let locals = LocalIndexes::new(&objects, &targets, &symbols, map);
             let as_is = Renumbering::default();
             let called = filled::Called {
-                globals: &globals,
+                seen: &seen,
                 locals: &locals,
                 new: frame.as_ref().map_or(&as_is, |frame| &frame.renumbering),
                 sections: match &frame {

@@ -18,7 +18,8 @@ use crate::linker::Linker;
 use crate::locals::LocalIndexes;
 use crate::map::LinkMap;
 use crate::object::{Object, is_debug};
-use crate::targets::{Globals, SYMBOLS, Target};
+use crate::seen::Seen;
+use crate::targets::{SYMBOLS, Target};
 
 /// Size of a relocation with its addend in bytes.
 pub(crate) const RECORD: usize = 24;
@@ -272,7 +273,7 @@ pub(crate) fn section_symbols(
 
 /// What symbols are called in the image.
 pub(crate) struct Called<'c> {
-    pub(crate) globals: &'c Globals<'c>,
+    pub(crate) seen: &'c Seen,
     pub(crate) locals: &'c LocalIndexes<'c>,
     /// What becomes of the indexes of the image that is filled.
     pub(crate) new: &'c Renumbering,
@@ -296,7 +297,7 @@ impl Called<'_> {
                         let statement = layout.statements[input].get(section as usize);
                         self.section(statement.copied().unwrap_or(NO_STATEMENT))
                     }
-                    _ => self.symbol(symbol, (input, index + 1), target),
+                    _ => self.symbol(symbol, (input, index), target),
                 }
             };
             let symbols = object.symbols.par_iter().enumerate().with_min_len(SYMBOLS).map(name);
@@ -313,10 +314,10 @@ impl Called<'_> {
     /// The name of a symbol, which is the one of that index in that input.
     fn symbol(&self, symbol: &Symbol<'_>, (input, index): (usize, usize), target: Target) -> Named {
         let found = if symbol.bind == STB_LOCAL.0 {
-            self.locals.local(input, index)
+            self.locals.local(input, index + 1)
         } else {
             // In the table the null symbol comes first.
-            let global = self.globals.find(symbol.name).map(|index| index + 1);
+            let global = self.seen.find(input, index).map(|index| index + 1);
             global.or_else(|| match target {
                 Target::Value(value) => self.locals.hidden(symbol.name, value),
                 _ => None,

@@ -153,6 +153,7 @@ mod runs;
 mod script;
 mod section_symbols;
 mod sections;
+mod seen;
 mod sharded;
 mod strings;
 mod targets;

@@ -9,18 +9,19 @@
 //! global in an input and are hidden stand behind, or between files. What is found is held against the name and
 //! the value of each symbol, so that an image of another form is noticed.
 //!
-//! Cost: one comparison for each local symbol.
+//! Cost: one comparison for each local symbol, by all threads.
 
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
 use image::Symbol;
 use image::consts::{STB_LOCAL, STT_FILE, STT_SECTION};
+use rayon::prelude::*;
 
 use crate::linker::Linker;
 use crate::map::LinkMap;
 use crate::object::Object;
-use crate::targets::Target;
+use crate::targets::{SYMBOLS, Target};
 
 /// The indexes of local symbols in the image's table.
 #[derive(Debug)]
@@ -106,27 +107,39 @@ impl Rest<'_, '_> {
         targets: &[Target],
         found: &mut [u32],
     ) -> Option<std::ops::Range<usize>> {
-        let mut passed = self.at..self.at;
-        let mut first = true;
-        let all = object.symbols.iter().zip(targets.get(1..)?).zip(1..);
-        for ((symbol, &target), index) in all {
-            let own = symbol.bind == STB_LOCAL.0 && symbol.kind != STT_SECTION.0;
-            if !own || target == Target::Discarded {
-                continue;
+        let own = |(symbol, &target): (&Symbol<'_>, &Target)| {
+            let local = symbol.bind == STB_LOCAL.0 && symbol.kind != STT_SECTION.0;
+            local && target != Target::Discarded
+        };
+        let all = object.symbols.iter().zip(targets.get(1..)?);
+        let known = |index: usize| (index, &object.symbols[index], targets[index + 1]);
+        let own: Vec<usize> = (0..).zip(all).filter(|(_, at)| own(*at)).map(|at| at.0).collect();
+        let placed = own.iter().position(|&index| known(index).2 != Target::Unknown);
+        let Some(placed) = placed else { return Some(self.at..self.at) };
+        let own = &own[placed..];
+        let (_, symbol, target) = known(own[0]);
+        let passed = self.symbols[self.at..].iter().position(|there| is(there, symbol, target))?;
+        let passed = self.at..self.at + passed;
+        self.at = passed.end;
+        // Nearly always all of them are there.
+        let there = self.symbols.get(self.at..).and_then(|rest| rest.get(..own.len()));
+        let same = |(&index, there): (&usize, &Symbol<'_>)| {
+            let (_, symbol, target) = known(index);
+            is(there, symbol, target)
+        };
+        let pairs = there.map(|there| own.par_iter().zip(there).with_min_len(SYMBOLS));
+        if pairs.is_some_and(|pairs| pairs.all(same)) {
+            for (&index, at) in own.iter().zip(self.at as u32 + 1..) {
+                found[index + 1] = at;
             }
-            if first {
-                if target == Target::Unknown {
-                    continue;
-                }
-                let mut rest = self.symbols[self.at..].iter();
-                self.at += rest.position(|there| is(there, symbol, target))?;
-                passed.end = self.at;
-                first = false;
-            }
+            self.at += own.len();
+            return Some(passed);
+        }
+        for (index, symbol, target) in own.iter().map(|&index| known(index)) {
             match self.symbols.get(self.at) {
                 Some(there) if is(there, symbol, target) => {
                     self.at += 1;
-                    found[index] = self.at as u32;
+                    found[index + 1] = self.at as u32;
                 }
                 // It may be in something that has no place in the image.
                 _ if target == Target::Unknown => {}

@@ -75,7 +75,7 @@ impl<'a> Plan<'a> {
             check_kept(objects, layout, map.linker)?;
             let symbols_of = frame.section_symbols(&elf, map, &layout.debug);
             let locals = locals.unwrap_or_else(|| Locals::new(&symbols));
-            let known = Known { globals: &globals, locals: &locals, new: &frame.renumbering };
+            let known = Known { seen: &sections.seen, locals: &locals, new: &frame.renumbering };
             names = emit::names(objects, layout, targets, known, &symbols_of);
         }
         Ok(Plan { image, sections, names, frame })

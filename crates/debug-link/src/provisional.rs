@@ -25,6 +25,7 @@ use crate::merge::Merged;
 use crate::object::{Input, Object, is_debug};
 use crate::prepare::Prepared;
 use crate::sections::DebugSections;
+use crate::seen::Seen;
 use crate::targets::{Target, has_debug_relocations};
 
 /// What has no place of its own: undefined and absolute symbols, and what is not loaded.
@@ -118,7 +119,8 @@ impl<'a> Provisional<'a> {
         let globals = globals(&objects, &layout);
         let targets = targets(&objects, &layout, &globals);
         let lookups = Some(prepared.lookups.clone());
-        let sections = DebugSections { linker, objects, layout, merged, targets, lookups };
+        let seen = Seen::default();
+        let sections = DebugSections { linker, objects, layout, merged, targets, seen, lookups };
         Ok(Provisional { sections, spans, percpu, globals })
     }
 

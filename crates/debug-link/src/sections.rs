@@ -14,6 +14,7 @@ use crate::merge::{self, Merged};
 use crate::object::{Input, Object};
 use crate::prepare::{AllLookups, Prepared};
 use crate::relocate::Source;
+use crate::seen::Seen;
 use crate::targets::{self, Globals, Target, Use};
 
 /// The debug sections that the linker would have put into an image.
@@ -24,6 +25,8 @@ pub struct DebugSections<'a> {
     pub(crate) layout: Layout<'a>,
     pub(crate) merged: Vec<Merged<'a>>,
     pub(crate) targets: Vec<Vec<Target>>,
+    /// Which symbols of the image those of the inputs are.
+    pub(crate) seen: Seen,
     /// What is remembered of references to strings, if these are merged as they were expected to be.
     pub(crate) lookups: Option<Arc<AllLookups<'a>>>,
 }
@@ -49,11 +52,12 @@ impl<'a> DebugSections<'a> {
         let mut layout = Layout::new(&objects, map)?;
         let merged = merge::merge_all(&mut layout, prepared, &objects, image, linker)?;
         let rules = (linker, Use::Debug);
-        let targets = targets::resolve(&objects, &layout, &merged, symbols, globals, rules);
+        let seen = Seen::new(&objects, globals);
+        let targets = targets::resolve(&objects, &layout, &merged, symbols, &seen, rules);
         let mut groups = layout.groups.iter().filter(|group| group.debug.is_some());
         let expected = groups.all(|group| prepared.strings(&group.members).is_some());
         let lookups = expected.then(|| prepared.lookups.clone());
-        Ok(DebugSections { linker, objects, layout, merged, targets, lookups })
+        Ok(DebugSections { linker, objects, layout, merged, targets, seen, lookups })
     }
 
     /// The section of that name; `None` if there is none.

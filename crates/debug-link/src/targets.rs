@@ -15,6 +15,7 @@ use crate::layout::{Layout, Place};
 use crate::linker::Linker;
 use crate::merge::Merged;
 use crate::object::{Object, is_debug};
+use crate::seen::Seen;
 
 /// Symbols that are worth a thread of their own.
 pub(crate) const SYMBOLS: usize = 1 << 12;
@@ -71,7 +72,7 @@ pub(crate) fn resolve(
     layout: &Layout<'_>,
     merged: &[Merged<'_>],
     image_symbols: &[Symbol<'_>],
-    globals: &Globals<'_>,
+    seen: &Seen,
     (linker, of_use): (Linker, Use),
 ) -> Vec<Vec<Target>> {
     let loaded = of_use == Use::Loaded;
@@ -90,7 +91,7 @@ pub(crate) fn resolve(
         Defined::Undefined => undefined,
         _ => Target::Value(symbol.value),
     };
-    let found = unseen(objects, globals);
+    let found = unseen(objects, seen);
     let mut hidden = hidden(&found, own);
     if loaded {
         hold_against(&mut hidden, &found, objects, image_symbols, of_image);
@@ -99,11 +100,11 @@ pub(crate) fn resolve(
         if !loaded && !has_debug_relocations(object) {
             return Vec::new();
         }
-        let of_symbol = |symbol: &Symbol<'_>| {
+        let of_symbol = |(index, symbol): (usize, &Symbol<'_>)| {
             if symbol.bind == STB_LOCAL.0 {
                 return own(input, symbol);
             }
-            if let Some(found) = globals.find(symbol.name) {
+            if let Some(found) = seen.find(input, index) {
                 return of_image(&image_symbols[found as usize]);
             }
             match (symbol.place, hidden.get(symbol.name)) {
@@ -114,7 +115,8 @@ pub(crate) fn resolve(
             }
         };
         // The null symbol comes first. One input may have nearly all symbols.
-        let symbols = object.symbols.par_iter().with_min_len(SYMBOLS).map(of_symbol);
+        let symbols = object.symbols.par_iter().enumerate();
+        let symbols = symbols.with_min_len(SYMBOLS).map(of_symbol);
         rayon::iter::once(Target::Value(0)).chain(symbols).collect()
     };
     objects.par_iter().enumerate().map(of_input).collect()
@@ -124,12 +126,13 @@ pub(crate) fn resolve(
 type Found<'a> = (usize, Symbol<'a>);
 
 /// The symbols of inputs that are not local there, and that the image does not show as global.
-fn unseen<'a>(objects: &[Arc<Object<'a>>], globals: &Globals<'_>) -> Vec<Found<'a>> {
-    let is_unseen =
-        |symbol: &&Symbol<'_>| symbol.bind != STB_LOCAL.0 && globals.find(symbol.name).is_none();
+fn unseen<'a>(objects: &[Arc<Object<'a>>], seen: &Seen) -> Vec<Found<'a>> {
     let of_input = |(input, object): (usize, &Arc<Object<'a>>)| -> Vec<Found<'a>> {
-        let symbols = object.symbols.par_iter().with_min_len(SYMBOLS).filter(is_unseen);
-        symbols.map(|&symbol| (input, symbol)).collect()
+        let is_unseen = |(index, symbol): &(usize, &Symbol<'_>)| {
+            symbol.bind != STB_LOCAL.0 && seen.find(input, *index).is_none()
+        };
+        let symbols = object.symbols.par_iter().enumerate().with_min_len(SYMBOLS);
+        symbols.filter(is_unseen).map(|(_, &symbol)| (input, symbol)).collect()
     };
     let found: Vec<Vec<_>> = objects.par_iter().enumerate().map(of_input).collect();
     found.into_iter().flatten().collect()

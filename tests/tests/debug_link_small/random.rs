@@ -5,7 +5,7 @@ use std::fs;
 
 use debug_link::Linker;
 
-use super::{BOTH, SCRIPT, Small};
+use super::{BOTH, SCRIPT, Small, fill};
 
 /// Images for each linker.
 const IMAGES: u64 = 40;
@@ -145,5 +145,51 @@ fn images_of_random_objects() {
             }
         }
         assert!(kept >= IMAGES / 4, "{linker:?}: {kept} with kept relocations");
+    }
+}
+
+/// The same objects with all references in loaded sections, in every form that an instruction or a table has.
+fn loaded(random: &mut Random, number: usize, count: usize) -> String {
+    let mut text = String::new();
+    for line in object(random, number, count).lines() {
+        let line = match line.split_once(' ') {
+            Some((".section", name)) if name.starts_with(".debug_str") => {
+                ".section .rodata.str1.1, \"aMS\", @progbits, 1".to_owned()
+            }
+            Some((".section", name)) if name.starts_with(".debug_line_str") => {
+                ".section .rodata.str1.8, \"aMS\", @progbits, 1\n.balign 8".to_owned()
+            }
+            Some((".section", name)) if name.starts_with(".debug") => {
+                random.of(&[".text", ".data", ".section .rodata.plain, \"a\""]).to_owned()
+            }
+            Some((".balign", "16")) => ".balign 4".to_owned(),
+            Some((".long" | "addr", target)) => match random.below(6) {
+                0 => format!(".quad {target}"),
+                1 => format!(".long {target} - ."),
+                2 => format!(".quad {target} - ."),
+                3 => format!("call {target}"),
+                4 => format!("movq ${target}, %rax"),
+                _ => format!(".long {target}"),
+            },
+            _ => line.to_owned(),
+        };
+        writeln!(text, "{line}").expect("memory is there");
+    }
+    text
+}
+
+#[test]
+fn random_images_are_filled() {
+    for linker in BOTH {
+        let mut filled = 0;
+        for seed in 0..IMAGES {
+            let mut random = Random(seed ^ 0x5eed);
+            let count = 1 + random.below(5);
+            let objects: Vec<String> =
+                (0..count).map(|number| loaded(&mut random, number, count)).collect();
+            let objects: Vec<&str> = objects.iter().map(String::as_str).collect();
+            filled += u64::from(fill::small(linker, &objects).is_filled_or_refused());
+        }
+        assert!(filled >= IMAGES / 3, "{linker:?}: {filled} filled in each way");
     }
 }
