@@ -52,7 +52,7 @@ use crate::map::LinkMap;
 use crate::merge::{self, Merged};
 use crate::object::{Input, Object};
 use crate::prepare::Prepared;
-use crate::relocate::{Chunk, Source, Stop};
+use crate::relocate::{Chunk, Source};
 use crate::seen::Seen;
 use crate::targets::{self, Globals, Target, Use};
 
@@ -343,7 +343,8 @@ fn fill_chunk(
     kept: &mut [u8],
 ) -> Result<bool, Error> {
     let (mut sorted, mut before) = (true, 0);
-    source.each_relocation(chunk, &mut |relocation| {
+    let keeps = !kept.is_empty();
+    let whole = source.write_and_keep(chunk, (contents, kept), &mut |relocation| {
         if !KNOWN.contains(&relocation.r_type) {
             let (name, r_type) = (source.object.name, relocation.r_type);
             return Err(Error::unsupported(format!("{name}: relocations of type {r_type}")));
@@ -352,17 +353,5 @@ fn fill_chunk(
         before = relocation.offset;
         Ok(())
     })?;
-    let ordered = match source.write(chunk, contents) {
-        Ok(()) => true,
-        Err(Stop::Unordered) => false,
-        Err(Stop::Bad(error)) => return Err(error),
-    };
-    if kept.is_empty() {
-        return Ok(ordered);
-    }
-    source.keep(chunk, kept).map_err(|stop| match stop {
-        Stop::Bad(error) => error,
-        Stop::Unordered => Error::disagree("relocations outside of their section"),
-    })?;
-    Ok(ordered && sorted)
+    Ok(whole && (sorted || !keeps))
 }

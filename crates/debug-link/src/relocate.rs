@@ -144,19 +144,26 @@ impl<'a> Source<'_, 'a> {
         with_records!(self, keep, chunk, out)
     }
 
-    /// Calls `each` with the relocations of a chunk, one after the other.
+    /// Writes a chunk, and its kept relocations to `kept` if that is not empty; all are read once. `each` is called with
+    /// every relocation before. Returns whether the chunk is whole: not if a relocation lies outside of it.
     ///
     /// # Errors
-    /// Those of `each`, and relocations that cannot be read.
-    pub(crate) fn each_relocation(
+    /// Those of `each`, and relocations that cannot be read, applied or kept.
+    pub(crate) fn write_and_keep(
         &self,
         chunk: &Chunk,
+        (out, kept): (&mut [u8], &mut [u8]),
         each: &mut dyn FnMut(Decoded) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
+        self.object.read(self.section, chunk.bytes.start, out)?;
         if chunk.relocations.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
-        with_records!(self, each_of, chunk, each)
+        match with_records!(self, apply_and_keep, chunk, (out, kept), each) {
+            Ok(whole) => Ok(whole),
+            Err(Stop::Bad(error)) => Err(error),
+            Err(Stop::Unordered) => Err(unordered(self, &chunk.bytes)),
+        }
     }
 
     fn fault(&self, offset: u64, cause: impl Into<String>) -> Error {
@@ -179,14 +186,25 @@ fn count<R: Record>(source: &Source<'_, '_>) -> Result<usize, Error> {
     record::count::<R>(source.object, source.section)
 }
 
-fn each_of<R: Record>(
+fn apply_and_keep<R: Record>(
     source: &Source<'_, '_>,
     chunk: &Chunk,
+    (out, kept): (&mut [u8], &mut [u8]),
     each: &mut dyn FnMut(Decoded) -> Result<(), Error>,
-) -> Result<(), Error> {
-    runs::<R>(source)?.each(chunk.relocations.clone(), |_, records| {
-        records.iter().try_for_each(|record| each(record.decode()))
-    })
+) -> Result<bool, Stop> {
+    let (mut whole, keeps) = (true, !kept.is_empty());
+    let mut kept = kept.chunks_exact_mut(size_of::<R>());
+    runs::<R>(source)?.each(chunk.relocations.clone(), |first, records| {
+        records.iter().try_for_each(|record| each(record.decode()))?;
+        if whole {
+            match apply_some(source, chunk, (first, records), out) {
+                Err(Stop::Unordered) => whole = false,
+                applied => applied?,
+            }
+        }
+        if keeps { keep_some(source, (first, records), &mut kept) } else { Ok(()) }
+    })?;
+    Ok(whole)
 }
 
 /// A part of a section with its relocations, made longer if fields reach over its ends.
