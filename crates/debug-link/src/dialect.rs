@@ -104,9 +104,9 @@ fn changes_rules(linker: Linker, word: &str) -> bool {
     linker == Linker::Lld && (level || tombstones)
 }
 
-/// Flags that change which debug info there is, or the order of sections.
+/// Flags that change which debug info there is, the order of sections, or what a name stands for.
 fn refused(linker: Linker, name: &str) -> bool {
-    let beginnings = ["build-id=", "sort-section", "plugin", "gdb-index"];
+    let beginnings = ["build-id=", "sort-section", "plugin", "gdb-index", "wrap"];
     let whole = ["s", "S", "strip-all", "strip-debug", "r", "relocatable", "unique"];
     let of_lld = [
         "build-id",
@@ -173,6 +173,7 @@ mod tests {
             "--build-id=tree",
             "-S",
             "--sort-section=name",
+            "--wrap=malloc",
         ] {
             refused(GNU, flag);
             refused(LLD, flag);

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
 use image::consts::{
-    EM_X86_64, SHF_ALLOC, SHF_COMPRESSED, SHT_NOBITS, SHT_NOTE, SHT_RELA, STB_LOCAL, STT_SECTION,
+    EM_X86_64, ET_EXEC, SHF_ALLOC, SHF_COMPRESSED, SHT_DYNAMIC, SHT_NOBITS, SHT_NOTE, SHT_RELA,
+    STB_LOCAL, STT_SECTION,
 };
 use image::{Class, Elf, Endianness, Place as Defined, Section, Symbol};
 use rayon::prelude::*;
@@ -41,12 +42,17 @@ pub(crate) struct Filled {
     count: u64,
 }
 
-/// Refuses what is not for x86_64 and its records.
+/// Refuses what is not for x86_64, or not for fixed addresses.
 pub(crate) fn check_machine(image: &Elf<'_>, objects: &[Arc<Object<'_>>]) -> Result<(), Error> {
     let header = image.header();
     let of = (header.class, header.endian, header.machine);
     if of != (Class::Elf64, Endianness::Little, EM_X86_64.0) {
         return Err(Error::unsupported(format!("filling for machine {}", header.machine)));
+    }
+    let dynamic = image.sections().iter().any(|section| section.sh_type == SHT_DYNAMIC.0);
+    if header.file_type != ET_EXEC.0 || dynamic {
+        // Some of its fields are filled when it is loaded.
+        return Err(Error::unsupported("filling an image that is not for fixed addresses"));
     }
     match objects.iter().find(|object| !object.is_for(header)) {
         None => Ok(()),

@@ -401,6 +401,10 @@ fn what_is_not_followed_is_refused() {
             let error = filled.expect("it can be linked").expect_err(source).to_string();
             assert!(error.contains(cause), "{linker:?}: {source}: {error}");
         }
+        let movable = small(linker, &[".globl f\nf: nop"]);
+        let error = movable.filled(&["-pie"], Relocations::Dropped).expect("it can be linked");
+        let error = error.map(|image| image.len()).unwrap_err().to_string();
+        assert!(error.contains("not for fixed addresses"), "{linker:?}: {error}");
         let empty = ".section .empty, \"a\"";
         let small = small(linker, &[".globl f\nf: nop", empty]);
         let error = small.filled(&KEPT, Relocations::Dropped).expect("it can be linked");
