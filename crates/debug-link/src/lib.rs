@@ -8,6 +8,9 @@
 //! link. [`Prepared::sections`] gives single debug sections without an image, and
 //! [`Prepared::provisional`] gives them before there are addresses.
 //!
+//! The image itself need not have contents: [`hollow`] makes objects by which the linker only lays it out, and a
+//! [`Filler`] puts in what it would have written of the true ones, kept relocations and all.
+//!
 //! Why: a link with debug info reads, relocates and merges hundreds of megabytes on one thread, and
 //! the loadable part is the same without. Here that work is parallel, is done once, and goes
 //! part by part straight into the output file.
@@ -104,8 +107,8 @@
 //! 0.16 s there, by `write` alone. And on ext4 to rename a file over another, or to cut one off and
 //! write it anew, begins to write it to the disk at once: half a second for this one.
 //!
-//! Memory: 0.54 GB at the peak of the above, mapped pages counted, if [`Making::release`] gives pages
-//! back, and twice that if not. It is the image without debug info (105 MB), what inputs are read
+//! Memory: 0.54 GB at the peak of the above, mapped pages counted, where pages that had been read were given back,
+//! and twice that where not; large inputs with a reader ([`ReadAt`]) need neither. It is the image without debug info (105 MB), what inputs are read
 //! at the time, and what [`Prepared`] keeps: the symbols, the merged strings, for the unmerged
 //! strings two bits for each byte and four bytes for each string, and four bytes for each relocation of
 //! `.debug_info`.
