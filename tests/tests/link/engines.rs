@@ -10,7 +10,7 @@ use peer_tests::run;
 
 /// Each line of this table is one link. Two schedules take turns, so that every engine meets one and
 /// the native engines meet both.
-const EVERY_ENGINE: [&[&str]; 12] = [
+const EVERY_ENGINE: [&[&str]; 13] = [
     &["--schedule", "separate"],
     &["--schedule", "merged"],
     &["--schedule", "lean"],
@@ -24,6 +24,7 @@ const EVERY_ENGINE: [&[&str]; 12] = [
     // Who does not make the types of the objects gets a kernel with debug information.
     &["--schedule", "lean", "--engine", "btf=pahole"],
     &["--schedule", "lean", "--engine", "btfids=kernel"],
+    &["--schedule", "lean", "--engine", "fill=kernel"],
 ];
 
 /// The kernel's tools in the schedule that is not the tree's own need the kernel's files under other names.

@@ -41,8 +41,8 @@ pub enum Part {
     Btfids,
     /// `scripts/sorttable`.
     Sorttable,
-    /// The linker's copying of contents: native, it links a hollow `vmlinux.o` where contents are not needed. Only the
-    /// lean schedule does, where a kernel is linked from that one object.
+    /// The linker's copying of contents and relocations: native, it links a hollow `vmlinux.o`, and contents are put in
+    /// after it. Only in the lean schedule, where a kernel is linked from that one object.
     Fill,
 }
 

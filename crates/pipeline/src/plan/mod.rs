@@ -363,13 +363,11 @@ impl Builder<'_> {
         self.steps.push(Step { action, engine, why });
     }
 
-    /// Whether `image` is linked for its symbols, its layout and its map only, which are the same without contents.
-    fn is_hollow(&self, image: &str) -> bool {
+    /// Whether temporary kernels are linked without contents: their symbols, layout and map are the same.
+    fn links_hollow(&self) -> bool {
         self.schedule == Schedule::Lean
             && self.needs.single_object
             && self.engines.of(Part::Fill) == Engine::Native
-            && (self.reads_objects() || !self.needs.btf)
-            && image == self.names.btf_image()
     }
 
     fn link(&mut self, image: &str, linked: &Objects, strip_debug: bool, why: &'static str) {
@@ -381,7 +379,7 @@ impl Builder<'_> {
             map: (self.schedule == Schedule::Lean && strip_debug).then(|| map_of(image)),
             build_id: self.schedule != Schedule::Lean || !strip_debug,
             relocations: self.schedule != Schedule::Lean || image != self.names.btf_image(),
-            hollow: strip_debug && self.is_hollow(image),
+            hollow: strip_debug && self.links_hollow(),
             trial: self
                 .steps
                 .last()

@@ -86,7 +86,8 @@ pub enum Action {
         /// Whether relocations stay in the kernel if the tree's flags say so (`--emit-relocs`). They are as large as
         /// the debug information, and of use only in a kernel that is kept.
         relocations: bool,
-        /// Whether `vmlinux.o` is linked without its contents: the kernel is only to tell where everything is.
+        /// Whether `vmlinux.o` is linked without its contents: the kernel only tells where everything is, or gets them
+        /// from the step that puts debug information in.
         hollow: bool,
         /// Whether the linker computes the build ID if the tree's flags ask for one. Otherwise the step that puts
         /// debug information in does, over all that the ID covers, and the linker leaves room for it.

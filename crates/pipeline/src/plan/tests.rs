@@ -277,7 +277,7 @@ fn lean_links_twice_without_debug_information_and_never_with() {
 }
 
 #[test]
-fn only_a_kernel_that_is_linked_from_one_object_for_its_layout_is_linked_hollow() {
+fn only_a_temporary_kernel_of_one_object_is_linked_hollow() {
     let hollow = |names: &[&str], schedule, engines: &Engines| -> Vec<bool> {
         let plan = Plan::new(&needs(names), schedule, engines, Start::Cold, 0);
         let hollow = |step: &Step| match step.action {
@@ -288,17 +288,14 @@ fn only_a_kernel_that_is_linked_from_one_object_for_its_layout_is_linked_hollow(
     };
     let native = Engines::all(Engine::Native);
     let one = ["KALLSYMS", "DEBUG_INFO_BTF", "X86_KERNEL_IBT"];
-    assert_eq!(hollow(&one, Schedule::Lean, &native), [true, false]);
-    assert_eq!(hollow(&one[1..], Schedule::Lean, &native), [true, false]);
-    assert_eq!(hollow(&["KALLSYMS", "LTO_CLANG"], Schedule::Lean, &native), [true, false]);
+    assert_eq!(hollow(&one, Schedule::Lean, &native), [true, true]);
+    assert_eq!(hollow(&one[1..], Schedule::Lean, &native), [true, true]);
+    assert_eq!(hollow(&["KALLSYMS", "LTO_CLANG"], Schedule::Lean, &native), [true, true]);
     assert_eq!(hollow(&["X86_KERNEL_IBT"], Schedule::Lean, &native), [false]);
     assert_eq!(hollow(BOTH, Schedule::Lean, &native), [false, false], "an archive");
     assert!(!hollow(&one, Schedule::Merged, &native).contains(&true));
-    // Who reads the kernel from a file gets one with contents.
-    for part in [Part::Fill, Part::Btf, Part::Btfids] {
-        let engines = native.with(part, Engine::Kernel);
-        assert!(!hollow(&one, Schedule::Lean, &engines).contains(&true), "{part:?}");
-    }
+    let linkers = native.with(Part::Fill, Engine::Kernel);
+    assert_eq!(hollow(&one, Schedule::Lean, &linkers), [false, false]);
 }
 
 /// Whoever looks at the kernel besides the encoder gets one with debug information.

@@ -43,6 +43,8 @@ pub(super) struct Debug<'a> {
 pub(super) enum Fault {
     /// A rule that is not followed: the linker can still do it.
     Rule(debug_link::Error),
+    /// The same, where contents are put into a hollow kernel: the linker can still do that.
+    Hollow(debug_link::Error),
     /// A fault that another link would meet too.
     Edge(Error),
 }
@@ -76,7 +78,15 @@ impl Stage<'_> {
                 say::remark(format_args!("vmlinker: {} is linked once more: {reason}", step.name));
                 self.link_instead(step)
             }
+            Err(Fault::Hollow(reason)) => Err(self.refuse_hollow(step.name, &reason)),
         }
+    }
+
+    /// Has everything linked once more, of the objects themselves.
+    pub(super) fn refuse_hollow(&self, image: &str, reason: &debug_link::Error) -> Error {
+        say::remark(format_args!("vmlinker: {image} is linked once more: {reason}"));
+        self.twin.refuse();
+        Error::new(reason)
     }
 
     fn try_debug(
@@ -96,18 +106,29 @@ impl Stage<'_> {
         let map = files::read(&self.path(step.map))?;
         let script = files::read(&self.path(&link::script(self.call)))?;
         let map = hollow::link_map(dialect.linker, &map, &script)?;
-        let mut kernel = files::map_private(&self.path(step.stripped))?;
-        self.refill(step, &mut kernel, &map)?;
+        let mut linked = files::map_private(&self.path(step.stripped))?;
+        let mut filled;
+        let kernel: &mut [u8] = match self.twin.is_hollow(step.stripped) {
+            true => {
+                filled = self.fill(step, &linked, &made, &map, shared)?;
+                drop(linked);
+                &mut filled
+            }
+            false => {
+                self.refill(step, &mut linked, &map)?;
+                &mut linked
+            }
+        };
         if step.info == DebugInfo::Drop {
-            return self.write_stripped(step, &mut kernel, dialect);
+            return self.write_stripped(step, kernel, dialect);
         }
-        let plan = shared.prepare()?.plan(&made, &kernel, &map, dialect)?;
+        let plan = shared.prepare()?.plan(&made, kernel, &map, dialect)?;
         // The ID of a kernel that is only looked at is of no use to anybody.
         let signed = step.name == self.needs.output && dialect.build_id == BuildId::Sha1;
         if step.info == DebugInfo::Separate {
             self.write_debug_file(&plan, signed, shared)?;
             drop(plan);
-            return Ok(self.write_linked(step, &mut kernel)?);
+            return Ok(self.write_linked(step, kernel)?);
         }
         let whole = self.path(&format!("{}.whole", step.stripped));
         let written = write_whole(&plan, &whole, signed, shared);

@@ -15,6 +15,15 @@ use crate::sizes::Sizes;
 use super::ahead::Ahead;
 use super::{Stage, compare};
 
+/// How far a plan was followed.
+enum Followed {
+    ToItsEnd(Plan),
+    /// What it tried has failed, which says nothing of a cold start.
+    Trial,
+    /// What was made of hollow links does not count.
+    Hollow,
+}
+
 impl Stage<'_> {
     /// Does the steps; gives the plan that was followed to its end.
     pub(super) fn follow(&mut self, ahead: &Ahead<'_, '_>) -> Result<Plan> {
@@ -22,23 +31,24 @@ impl Stage<'_> {
             "" => (Sizes::start(self.sizes.as_ref(), &self.needs), 0),
             _ => (Start::Cold, 1),
         };
-        let followed = self.follow_from(start, more_passes, ahead)?;
-        match followed {
-            Some(plan) => Ok(plan),
-            None => {
-                let followed = self.follow_from(Start::Cold, more_passes, ahead)?;
-                Ok(followed.expect("a cold start tries nothing"))
+        let mut start = start;
+        loop {
+            match self.follow_from(start, more_passes, ahead)? {
+                Followed::ToItsEnd(plan) => return Ok(plan),
+                Followed::Trial => start = Start::Cold,
+                // The linker gets other objects now, once and for all.
+                Followed::Hollow => {}
             }
         }
     }
 
-    /// Does the steps of one start; `None` if its trial failed.
+    /// Does the steps of one start.
     fn follow_from(
         &mut self,
         start: Start,
         mut more_passes: u32,
         ahead: &Ahead<'_, '_>,
-    ) -> Result<Option<Plan>> {
+    ) -> Result<Followed> {
         let mut plan = self.plan(start, more_passes);
         let mut at = 0;
         loop {
@@ -58,12 +68,15 @@ impl Stage<'_> {
                 others => self.steps(step, others, ahead),
             };
             match result {
-                Err(_) if step.is_trial() && process::check_interrupt().is_ok() => return Ok(None),
+                Err(_) if self.twin.take_refused() => return Ok(Followed::Hollow),
+                Err(_) if step.is_trial() && process::check_interrupt().is_ok() => {
+                    return Ok(Followed::Trial);
+                }
                 result => result.map_err(|error| self.with_sizes(&plan, step, error))?,
             }
             at += 1 + beside;
         }
-        Ok(Some(plan))
+        Ok(Followed::ToItsEnd(plan))
     }
 
     /// A failed comparison with the sizes of kallsyms in each pass, if they are not the same: where they go on and off

@@ -1,28 +1,31 @@
-//! The linker is given a hollow `vmlinux.o` where it is only to say where everything goes.
+//! The linker is given a hollow `vmlinux.o`: it is to say where everything goes, and what it would copy is put in here.
 //!
 //! Half of a link without debug information is copying and relocating contents on one thread. A kernel that is linked
-//! for its symbols needs none ([`debug_link::hollow`]). The hollow object is written once, beside the other temporary
-//! files, and removed at the end.
+//! for its symbols needs none ([`debug_link::hollow`]); one that is kept gets them from all threads ([`debug_link::Filler`]),
+//! and the relocations that stay. The hollow object is written once, beside the other temporary files, and removed at the end.
 //!
-//! If the linker fails, or complains of the hollow object by its name, the link does not count: it gets the object itself,
-//! and is heard then. What it complains of in relocations, such as a symbol that nobody defines, is heard when a kernel is
-//! linked that is kept.
+//! If the linker fails, or names the hollow object in what it says or writes, the link does not count: it gets the object
+//! itself, and is heard then. What it complains of in relocations, such as a symbol that nobody defines, is met when contents are
+//! put in. Then nothing counts that was made of hollow links: the plan is followed once more from its start, and the linker
+//! gets the object itself. So its messages are those of a link that has everything, and name the files that there are.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use debug_link::hollow::{Hollow, Relocations};
-use debug_link::{Input, LinkMap, Linker};
+use debug_link::{Input, LinkMap, Linker, Prepared};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::files;
 use crate::process;
 use crate::say;
 
+use super::debug::{Debug, Fault};
 use super::inputs::Shared;
-use super::{Stage, link};
+use super::{Stage, compare, link};
 
 /// Name of the hollow `vmlinux.o`.
 pub const HOLLOW: &str = ".tmp_vmlinux.hollow.o";
@@ -34,22 +37,42 @@ pub(super) struct Twin {
     state: Mutex<State>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// There is no file yet.
-    NotMade,
-    Made,
+#[derive(Debug, Default)]
+struct State {
+    /// What relocations became in the file; `None` if there is no file.
+    made: Option<Relocations>,
+    /// The images that were linked of it.
+    linked: BTreeSet<String>,
     /// The linker gets the object itself from now on.
-    Given,
+    given: bool,
+    /// What was made of hollow links does not count.
+    refused: bool,
 }
 
 impl Twin {
     pub(super) fn new(path: PathBuf) -> Self {
-        Twin { path, state: Mutex::new(State::NotMade) }
+        Twin { path, state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether an image has no contents yet.
+    pub(super) fn is_hollow(&self, image: &str) -> bool {
+        self.state().linked.contains(image)
+    }
+
+    /// Whether everything has to be linked again. It is only once.
+    pub(super) fn take_refused(&self) -> bool {
+        std::mem::take(&mut self.state().refused)
+    }
+
+    /// Gives the linker the object itself, from now on and for all that was linked before.
+    pub(super) fn refuse(&self) {
+        let mut state = self.state();
+        (state.given, state.refused) = (true, true);
+        state.linked.clear();
     }
 
     fn write(&self, hollow: &Hollow<'_>) -> std::io::Result<()> {
@@ -62,7 +85,7 @@ impl Twin {
 
 impl Drop for Twin {
     fn drop(&mut self) {
-        if *self.state() != State::NotMade {
+        if self.state().made.is_some() {
             let _ = files::remove(&self.path);
         }
     }
@@ -71,38 +94,101 @@ impl Drop for Twin {
 impl Stage<'_> {
     /// Links `link` from the hollow object; `false` if the linker has to get the object itself.
     pub(super) fn link_hollow(&self, link: &link::Link<'_>, shared: &Shared<'_>) -> Result<bool> {
-        let Some(object) = shared.input(link::OBJECT) else { return Ok(false) };
         let mut state = self.twin.state();
-        if *state == State::NotMade {
-            *state = self.make_twin(&object);
+        state.linked.remove(link.output);
+        let relocations = self.relocations_of(link);
+        let (Some(object), Some(relocations)) = (shared.input(link::OBJECT), relocations) else {
+            return Ok(false);
+        };
+        if state.made != Some(relocations) && !state.given {
+            state.given = !self.make_twin(&object, relocations);
+            state.made = Some(relocations);
         }
-        if *state == State::Given {
+        if state.given {
             return Ok(false);
         }
-        let (linked, said) = self.link_hushed(&link::Link { twin: Some(HOLLOW), ..*link })?;
+        let kept = link.relocations && relocations == Relocations::Cleared;
+        let hollow = link::Link { twin: Some(HOLLOW), relocations: kept, ..*link };
+        let (linked, said) = self.link_hushed(&hollow)?;
         process::check_interrupt()?;
         let named = String::from_utf8_lossy(&said).contains(HOLLOW);
-        if linked.is_ok() && !named {
+        if linked.is_ok() && !named && !self.names_twin(link.output)? {
             say::passed_on(&said);
+            state.linked.insert(link.output.to_owned());
             return Ok(true);
         }
         if self.call.verbose() {
-            say::remark("+ # the linker complains, so it gets the object itself:");
+            say::remark("+ # the linker does not do it alike, so it gets the object itself:");
         }
-        *state = State::Given;
+        state.given = true;
         Ok(false)
     }
 
-    fn make_twin(&self, object: &Input<'_>) -> State {
-        match Hollow::new(object, Relocations::Dropped) {
-            Ok(hollow) if self.twin.write(&hollow).is_ok() => return State::Made,
+    /// Whether the hollow object is named in an image: GNU ld names the file of local symbols where the file does not.
+    fn names_twin(&self, image: &str) -> Result<bool> {
+        self.with_elf(image, |elf| {
+            let Some((_, names)) = elf.section(".strtab") else { return Ok(false) };
+            Ok(memchr::memmem::find(elf.bytes(names)?, HOLLOW.as_bytes()).is_some())
+        })
+    }
+
+    /// What becomes of relocations in the object that `link` gets; `None` if it is not known what the linker makes of them.
+    fn relocations_of(&self, link: &link::Link<'_>) -> Option<Relocations> {
+        if !link.relocations || !link::keeps_relocations(self.call) {
+            return Some(Relocations::Dropped);
+        }
+        // Otherwise the symbols depend on them.
+        link::discards_none(self.call).then(|| match self.followed_linker() {
+            // What GNU ld makes of them is known; it is quicker without.
+            Linker::Gnu => Relocations::Dropped,
+            Linker::Lld => Relocations::Cleared,
+        })
+    }
+
+    /// Whether the hollow object could be made.
+    fn make_twin(&self, object: &Input<'_>, relocations: Relocations) -> bool {
+        match Hollow::new(object, relocations) {
+            Ok(hollow) if self.twin.write(&hollow).is_ok() => return true,
             // Where there is no room for it, what is needed will say so.
             Ok(_) => drop(files::remove(&self.twin.path)),
             Err(reason) => {
                 say::remark(format_args!("vmlinker: the linker gets all contents: {reason}"));
             }
         }
-        State::Given
+        false
+    }
+
+    /// The kernel `linked`, a hollow one, with the contents of the kernel's own objects and of those that were `made`.
+    pub(super) fn fill<'i, 'o: 'i>(
+        &self,
+        step: &Debug<'_>,
+        linked: &[u8],
+        made: &[Input<'i>],
+        map: &LinkMap<'i>,
+        shared: &Shared<'o>,
+    ) -> std::result::Result<Vec<u8>, Fault> {
+        self.check_layout(step)?;
+        let last = step.name == self.needs.output;
+        let adds = last && map.linker == Linker::Gnu && link::keeps_relocations(self.call);
+        let prepared: &Prepared<'i> = shared.prepare()?;
+        let filler = prepared.filler(made, linked, map, adds).map_err(Fault::Hollow)?;
+        let mut kernel = vec![0; filler.len()];
+        filler.fill(&mut kernel).map_err(Fault::Hollow)?;
+        Ok(kernel)
+    }
+
+    /// Refuses objects of other sizes than those that were linked, which no hollow link is to blame for.
+    fn check_layout(&self, step: &Debug<'_>) -> std::result::Result<(), Fault> {
+        for filled in [step.kallsyms, step.btf].into_iter().flatten() {
+            let Some(contents) = &filled.contents else { continue };
+            let (linked, made) = (self.path(&filled.linked), self.path(contents));
+            let same = compare::same_layout(&files::map(&linked)?, &files::map(&made)?);
+            if !same.map_err(|error| Error::file(&made, error))? {
+                let sizes = format!("{}: sections of other sizes", filled.linked);
+                return Err(Fault::Rule(debug_link::Error::Disagree(sizes)));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -59,6 +59,21 @@ impl Default for Link<'_> {
 /// The object that a kernel is linked from, where it is one.
 pub const OBJECT: &str = "vmlinux.o";
 
+/// Whether the tree's flags say that relocations stay in the output.
+pub fn keeps_relocations(call: &Call) -> bool {
+    flags(call).any(|flag| [EMIT_RELOCS, "-q"].contains(&flag))
+}
+
+/// Whether the tree's flags say that all local symbols stay.
+pub fn discards_none(call: &Call) -> bool {
+    let discards = |flag: &&str| flag.starts_with("--discard-") || ["-x", "-X"].contains(flag);
+    flags(call).filter(discards).last() == Some("--discard-none")
+}
+
+fn flags(call: &Call) -> impl Iterator<Item = &str> {
+    [&call.ldflags, &call.ldflags_vmlinux].into_iter().flat_map(|flags| flags.split_whitespace())
+}
+
 /// The objects that every link takes, in their order: those linked whole, and those as needed.
 pub fn kernel_objects<'a>(
     call: &'a Call,

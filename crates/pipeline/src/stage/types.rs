@@ -38,6 +38,7 @@ impl Stage<'_> {
         match self.jobs.run(|| self.try_types(image, linked, ahead, &dialect))? {
             Ok(types) => self.some_types(image, types),
             Err(Fault::Edge(error)) => Err(error),
+            Err(Fault::Hollow(reason)) => Err(self.refuse_hollow(image, &reason)),
             Err(Fault::Rule(reason)) => {
                 // What this costs is a file of the size of the kernel.
                 let line = format_args!("types of {image} are read out of a file: {reason}");

@@ -8,6 +8,7 @@ use crate::tree::{Run, Tree, run};
 const HOLLOW: &str = ".tmp_vmlinux.hollow.o";
 
 const FIRST: &str = ".tmp_vmlinux1";
+const SECOND: &str = ".tmp_vmlinux2";
 
 /// Writes down what each link is given.
 const NOTES: &str = "echo \"$@\" >> links";
@@ -83,6 +84,63 @@ fn a_linker_that_refuses_it_or_complains_of_it_gets_the_object_itself() {
         assert_eq!(hollow(&links)[..2], [(FIRST, true), (FIRST, false)], "{fault}");
         assert_eq!(tried(&links), 1, "it is not tried again");
         assert!(kernel(&tree) == merged, "{fault}");
+    }
+}
+
+/// What is compiled to vmlinux.o is linked hollow, and to the bytes of the other schedules.
+fn compiled(source: &str) -> (Run, Vec<String>) {
+    let tree = tree();
+    tree.compile("vmlinux.o", "assembler", &format!(".globl start_kernel\n.text\n{source}"));
+    run(&mut tree.link()).succeeds();
+    let merged = kernel(&tree);
+    let (result, links) = linked(&tree, "", "");
+    assert_eq!(result.status, 0, "{}", result.err);
+    assert!(kernel(&tree) == merged, "{source}: other bytes");
+    (result, links)
+}
+
+#[test]
+fn an_object_whose_file_the_linker_names_in_the_symbol_table() {
+    let (result, links) = compiled("start_kernel: .long local\nlocal: .quad start_kernel\n");
+    result.succeeds();
+    assert_eq!(hollow(&links), [(FIRST, true), (FIRST, false), (SECOND, false)]);
+}
+
+#[test]
+fn what_cannot_be_put_in_is_linked_from_the_object_itself() {
+    // The linker makes a global offset table, so that all that follows lies elsewhere; by a record of its own it is
+    // not seen in the symbols.
+    let table = [
+        "start_kernel: .long 0\n.reloc start_kernel, R_X86_64_GOTPCREL, counter\n",
+        ".data\n.globl counter\ncounter: .quad start_kernel\n",
+    ];
+    let other = "start_kernel: .word 0\n.reloc start_kernel, R_X86_64_PC16, start_kernel\n";
+    for source in [table.concat().as_str(), other] {
+        let (result, links) = compiled(source);
+        let told = "vmlinker: vmlinux is linked once more: ";
+        assert!(result.err.starts_with(told), "{source}: {}", result.err);
+        assert_eq!(result.err.lines().count(), 1, "{}", result.err);
+        let expected = [(FIRST, true), (SECOND, true), (FIRST, false), (SECOND, false)];
+        assert_eq!(hollow(&links), expected, "{source}");
+    }
+}
+
+#[test]
+fn what_no_link_can_do_is_told_by_the_linker() {
+    let faults = [
+        ("start_kernel: .quad nobody_has_this\n", "undefined reference to `nobody_has_this'"),
+        ("start_kernel: .long far\nfar = 1 << 40\n.globl far\n", "relocation truncated to fit"),
+    ];
+    for (source, words) in faults {
+        let tree = tree();
+        tree.compile("vmlinux.o", "assembler", &format!(".globl start_kernel\n.text\n{source}"));
+        let (result, _) = linked(&tree, "", "");
+        assert_eq!(result.status, 1, "{source}");
+        assert_eq!(result.err.matches(words).count(), 1, "{}", result.err);
+        assert!(!result.err.contains(HOLLOW), "{}", result.err);
+        let last = result.err.lines().last().unwrap();
+        assert!(last.starts_with("vmlinker: LD .tmp_vmlinux1: "), "{last}");
+        tree.assert_no_result();
     }
 }
 
