@@ -1,6 +1,7 @@
 //! Reading and writing files, with errors that name them.
 //!
-//! Inputs are mapped, so a kernel of 500 MB costs only the pages that are looked at. Outputs are
+//! Inputs are mapped, so a kernel of 500 MB costs only the pages that are looked at; what is large and read once is
+//! copied piece by piece instead ([`Reader`]). Outputs are
 //! written beside their place and renamed, so a half-written file is never taken for a result.
 
 use std::fs::{self, File, Permissions};
@@ -222,6 +223,23 @@ mod tests {
         let names: Vec<_> =
             fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(names, ["taken"]);
+    }
+
+    #[test]
+    fn a_large_file_is_read_and_one_that_was_cut_off_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("vmlinux.o");
+        fs::write(&path, b"0123456789").unwrap();
+        assert!(map_large(&path, 11).unwrap().1.is_none());
+        let (_map, reader) = map_large(&path, 10).unwrap();
+        let reader = reader.unwrap();
+        let mut out = [0; 4];
+        reader.read_at(6, &mut out).unwrap();
+        assert_eq!(&out, b"6789");
+        File::options().write(true).open(&path).unwrap().set_len(8).unwrap();
+        let error = debug_link::Error::Unreadable(reader.read_at(6, &mut out).unwrap_err());
+        let expected = format!("{}: it was cut off while it was read", path.display());
+        assert_eq!(error.to_string(), expected);
     }
 
     #[test]

@@ -67,7 +67,7 @@ impl Stage<'_> {
         let path = self.path(image);
         let file = File::open(&path).map_err(|error| Error::file(&path, files::reason(&error)))?;
         let read_at = files::reader_at(&file);
-        let types = self.with_map(image, |_, elf| {
+        let types = self.with_elf(image, |elf| {
             let info = elf.section(".debug_info").map_or(0, |(_, section)| section.size);
             let progress = Progress::new("BTF", info);
             let read_at = |at: u64, out: &mut [u8]| {
@@ -133,7 +133,7 @@ impl Stage<'_> {
             explain: true,
             ..KernelOptions::default()
         };
-        let made = self.with_map(image, |_, elf| {
+        let made = self.with_elf(image, |elf| {
             let types = btf::Btf::parse(types)?;
             Ok(btf_ids::kernel_btf(elf, &types, &options)?)
         })?;

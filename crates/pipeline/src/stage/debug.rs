@@ -186,3 +186,19 @@ fn new_file(path: &Path, len: u64) -> std::io::Result<File> {
     file.set_len(len)?;
     Ok(file)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_no_reason_to_link_once_more() {
+        let unreadable = Unreadable { file: "vmlinux.o".to_owned(), cause: "cut off".to_owned() };
+        match Fault::from(debug_link::Error::Unreadable(unreadable)) {
+            Fault::Edge(error) => assert_eq!(error.to_string(), "vmlinux.o: cut off"),
+            Fault::Rule(rule) => panic!("{rule}"),
+        }
+        let rule = debug_link::Error::Unsupported("a rule".to_owned());
+        assert!(matches!(Fault::from(rule), Fault::Rule(_)));
+    }
+}

@@ -1,7 +1,6 @@
 //! The native engines: map the inputs, ask a core, write what it gives.
 
 use image::{Elf, Header, Patch};
-use memmap2::Mmap;
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
@@ -163,19 +162,9 @@ impl Stage<'_> {
         image: &str,
         work: impl FnOnce(&Elf<'_>) -> Fault<T> + Send,
     ) -> Result<T> {
-        self.with_map(image, |_, elf| work(elf))
-    }
-
-    /// The same for work that gives parts of the map back.
-    pub(super) fn with_map<T: Send>(
-        &self,
-        image: &str,
-        work: impl FnOnce(&Mmap, &Elf<'_>) -> Fault<T> + Send,
-    ) -> Result<T> {
         let path = self.path(image);
         let map = files::map(&path)?;
-        let result =
-            self.jobs.run(|| Elf::parse(&map).map_err(Into::into).and_then(|e| work(&map, &e)))?;
+        let result = self.jobs.run(|| work(&Elf::parse(&map)?))?;
         result.map_err(|error| Error::file(&path, error))
     }
 }
