@@ -196,7 +196,7 @@ mod tests {
         let unreadable = Unreadable { file: "vmlinux.o".to_owned(), cause: "cut off".to_owned() };
         match Fault::from(debug_link::Error::Unreadable(unreadable)) {
             Fault::Edge(error) => assert_eq!(error.to_string(), "vmlinux.o: cut off"),
-            Fault::Rule(rule) => panic!("{rule}"),
+            Fault::Rule(rule) | Fault::Hollow(rule) => panic!("{rule}"),
         }
         let rule = debug_link::Error::Unsupported("a rule".to_owned());
         assert!(matches!(Fault::from(rule), Fault::Rule(_)));
