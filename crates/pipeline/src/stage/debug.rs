@@ -60,6 +60,16 @@ impl From<debug_link::Error> for Fault {
     }
 }
 
+impl Fault {
+    /// That of putting contents into a hollow kernel.
+    pub(super) fn hollow(error: debug_link::Error) -> Self {
+        match Fault::from(error) {
+            Fault::Rule(rule) => Fault::Hollow(rule),
+            other => other,
+        }
+    }
+}
+
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         Fault::Edge(error)
@@ -194,11 +204,15 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_read_is_no_reason_to_link_once_more() {
         let unreadable = Unreadable { file: "vmlinux.o".to_owned(), cause: "cut off".to_owned() };
-        match Fault::from(debug_link::Error::Unreadable(unreadable)) {
-            Fault::Edge(error) => assert_eq!(error.to_string(), "vmlinux.o: cut off"),
-            Fault::Rule(rule) | Fault::Hollow(rule) => panic!("{rule}"),
+        let unreadable = debug_link::Error::Unreadable(unreadable);
+        for of in [Fault::from, Fault::hollow] {
+            match of(unreadable.clone()) {
+                Fault::Edge(error) => assert_eq!(error.to_string(), "vmlinux.o: cut off"),
+                Fault::Rule(rule) | Fault::Hollow(rule) => panic!("{rule}"),
+            }
         }
         let rule = debug_link::Error::Unsupported("a rule".to_owned());
-        assert!(matches!(Fault::from(rule), Fault::Rule(_)));
+        assert!(matches!(Fault::from(rule.clone()), Fault::Rule(_)));
+        assert!(matches!(Fault::hollow(rule), Fault::Hollow(_)));
     }
 }

@@ -171,9 +171,9 @@ impl Stage<'_> {
         let last = step.name == self.needs.output;
         let adds = last && map.linker == Linker::Gnu && link::keeps_relocations(self.call);
         let prepared: &Prepared<'i> = shared.prepare()?;
-        let filler = prepared.filler(made, linked, map, adds).map_err(Fault::Hollow)?;
+        let filler = prepared.filler(made, linked, map, adds).map_err(Fault::hollow)?;
         let mut kernel = vec![0; filler.len()];
-        filler.fill(&mut kernel).map_err(Fault::Hollow)?;
+        filler.fill(&mut kernel).map_err(Fault::hollow)?;
         Ok(kernel)
     }
 
