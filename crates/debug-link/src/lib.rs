@@ -75,45 +75,27 @@
 //!
 //! # Cost
 //!
-//! The defconfig of 6.12 with `--emit-relocs`, GNU ld's rules: vmlinux.o of 1.03 GB, output of 899 MB.
-//! Two cores of a virtual EPYC with SHA instructions, Linux 6.18, ext4, inputs in the page cache. Before
-//! look-ups were remembered, and with others at work, so with a real-time priority:
-//!
-//! | | 2 threads | 1 thread |
-//! |---|---|---|
-//! | [`Prepared`] (before the link is done) | 0.36 s | 0.59 s |
-//! | [`Prepared::plan`] | 0.10 s | 0.11 s |
-//! | [`Plan::make`] with the build ID, written to a new file | 0.83 s | 1.48 s |
-//!
-//! GNU ld takes 9 s more with debug info than without. What bounds [`Plan::make`] on two threads is
-//! the processor. Of its 1.5 s of processor time
-//! - 0.48 s are the hash of the build ID, 1.83 GB/s, the same as OpenSSL's. It is one sequence: with
-//!   four threads and more it is the bound. It is taken while parts are made (`in_order`);
-//!   ld.lld's is not a sequence.
-//! - 0.25 s were look-ups of strings, 26 million, each a wait for the cache. They are done once now, and
-//!   beside the linker ([`Prepared::look_ahead`]), which takes 0.3 s of a thread there;
-//! - 0.17 s are reading, relocating and copying everything else, at the speed of memory.
-//! - 0.45 s were the system's: copying 899 MB into the page cache takes 0.16 s, and mapping 1.4 GB of
-//!   input (relocations twice) and giving it back took as much.
-//!
-//! What is large and read once is not mapped any more, but read where the caller gives a reader
-//! ([`ReadAt`]): a page costs 0.4 us then, in pieces of 64 KiB and more, and 1.3 us if it is mapped, looked at and given
-//! back.
-//!
-//! In the whole link, with look-ups remembered and written into the file of the kernel before, plan and making take
-//! 0.62 s together on two threads, 1.1 s of processor time; [`Prepared`] with all look-ups 0.67 s of one thread. Where
-//! debug sections have few relocations, which are the last ones, the hash is the bound: SHA-1 depends on itself from block to block, and with the processor's
-//! instructions nothing makes it faster. There the other thread has time to spare.
+//! `vmlinker timeline` shows what each step of a link costs, and `cargo xtask bench` the whole of it, on a kernel with 1 GB
+//! of `vmlinux.o` and 899 MB of image. What bounds it there:
+//! - [`Prepared`] is bound by merging strings, ten million of them: for each a hash, a look-up and a comparison, and two
+//!   waits for memory.
+//! - [`Plan::make`] is bound by the processor as long as there are two threads. With more of them GNU ld's build ID is the
+//!   bound: SHA-1 depends on itself from block to block, at 1.8 GB/s with the processor's instructions. It is taken
+//!   while parts are made (`in_order`). ld.lld's is not a sequence.
+//! - Look-ups of strings, a wait for the cache each, are remembered. Beside the linker ([`Prepared::look_ahead`]) they
+//!   cost no time.
+//! - What is read once is read, not mapped ([`ReadAt`]): to map a page and give it back takes three times as long as to copy
+//!   it.
+//! - [`Filler::fill`] reads each relocation once, and works at the speed of memory; the pages of the new image are half of
+//!   its time.
 //!
 //! The page cache is as fast as memory only where memory is at hand. A virtual machine that reports
-//! free pages to its host gets each back by a fault: a new file of 900 MB then took 1.26 s instead of
-//! 0.16 s there, by `write` alone. And on ext4 to rename a file over another, or to cut one off and
-//! write it anew, begins to write it to the disk at once: half a second for this one.
+//! free pages to its host gets each back by a fault: a new file of 900 MB then took eight times as long. And on ext4 to
+//! rename a file over another, or to cut one off and write it anew, begins to write it to the disk at once.
 //!
-//! Memory: 0.49 GB at the peak of a whole link, mapped pages counted; it was 0.82 GB when inputs were mapped. It is
-//! the image without debug info (105 MB), what types were made of, and what [`Prepared`] keeps: the symbols, the merged
-//! strings, for the unmerged strings two bits for each byte and four bytes for each string, and four bytes for each
-//! relocation of `.debug_info`. What is read takes some 100 KiB for each thread.
+//! Memory: the image without debug info (105 MB), what inputs are read at the time, and what [`Prepared`] keeps: the
+//! symbols, the merged strings, for the unmerged strings two bits for each byte and four bytes for each string, and four
+//! bytes for each relocation of `.debug_info`.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
