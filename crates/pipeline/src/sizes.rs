@@ -1,7 +1,8 @@
-//! What is remembered of a tree's last link: the sizes of what was linked in.
+//! What is remembered of a tree's last link: the sizes of what was linked in, and who put contents in.
 //!
 //! A kernel's kallsyms tables and types have to be linked in before they are known, but mostly they are as large as
-//! last time. With these numbers the lean schedule links the kernel once.
+//! last time. With these numbers the lean schedule links the kernel once. And a kernel that could not be laid out without
+//! contents is not likely to be so the next time; to try it again would cost two links, and no try more than `--cold`.
 //!
 //! They are a prediction and nothing else. Whatever stands in the file, what is made is compared with what was linked
 //! in, and a wrong number costs one link more. So a file that is missing, cut off, of another form, of another
@@ -23,7 +24,7 @@ use crate::plan::{Needs, Start};
 pub const SIZES: &str = ".vmlinker.sizes";
 
 /// Form of the file; a change of the form or of what the numbers mean gets the next number.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// What no kernel's tables or types come near, in bytes.
 const LIMIT: u64 = 1 << 28;
@@ -38,6 +39,8 @@ pub struct Sizes {
     pub kallsyms: Option<kallsyms::Sizes>,
     /// That of `.BTF` in bytes, if it has one.
     pub btf: Option<u64>,
+    /// Whether the linker had to put contents in, because they cannot be put in after it.
+    pub filled_by_linker: bool,
 }
 
 /// The file.
@@ -48,6 +51,7 @@ struct Remembered {
     output: String,
     kallsyms: Option<Kallsyms>,
     btf: Option<u64>,
+    filled_by_linker: bool,
 }
 
 /// [`kallsyms::Sizes`].
@@ -67,7 +71,7 @@ impl Sizes {
             let object = files::map(path).ok()?;
             Some(Elf::parse(&object).ok()?.section(".BTF")?.1.size)
         });
-        Sizes { kallsyms, btf }
+        Sizes { kallsyms, btf, filled_by_linker: false }
     }
 
     /// What is remembered of the object tree `dir`, where its link makes `output`.
@@ -84,7 +88,8 @@ impl Sizes {
             names,
             tokens,
         });
-        let sizes = Sizes { kallsyms, btf: known.btf };
+        let Remembered { btf, filled_by_linker, .. } = known;
+        let sizes = Sizes { kallsyms, btf, filled_by_linker };
         (ours && known.output == output && sizes.bytes() < LIMIT).then_some(sizes)
     }
 
@@ -98,8 +103,14 @@ impl Sizes {
             names,
             tokens,
         });
-        let (vmlinker, output) = (env!("CARGO_PKG_VERSION").to_string(), output.to_string());
-        let known = Remembered { format: FORMAT, vmlinker, output, kallsyms, btf: self.btf };
+        let known = Remembered {
+            format: FORMAT,
+            vmlinker: env!("CARGO_PKG_VERSION").to_string(),
+            output: output.to_string(),
+            kallsyms,
+            btf: self.btf,
+            filled_by_linker: self.filled_by_linker,
+        };
         let text = serde_json::to_string(&known).map_err(crate::Error::new)?;
         files::write(&dir.join(SIZES), format!("{text}\n").as_bytes())
     }
@@ -137,6 +148,7 @@ mod tests {
     const KNOWN: Sizes = Sizes {
         kallsyms: Some(kallsyms::Sizes { symbols: 46_875, names: 600_000, tokens: 900 }),
         btf: Some(2_432_507),
+        filled_by_linker: true,
     };
 
     #[test]
@@ -164,7 +176,7 @@ mod tests {
         }
         let version = format!("\"{}\"", env!("CARGO_PKG_VERSION"));
         let others = [
-            ("\"format\":1", "\"format\":2"),
+            ("\"format\":2", "\"format\":1"),
             (&version, "\"0.0.0\""),
             ("46875", "4687500000"),
             ("600000", "4294967295"),

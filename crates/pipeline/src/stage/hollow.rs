@@ -63,6 +63,16 @@ impl Twin {
         self.state().linked.contains(image)
     }
 
+    /// Gives the linker the object itself, from now on.
+    pub(super) fn give(&self) {
+        self.state().given = true;
+    }
+
+    /// Whether the linker had to get the object itself.
+    pub(super) fn is_given(&self) -> bool {
+        self.state().given
+    }
+
     /// Whether everything has to be linked again. It is only once.
     pub(super) fn take_refused(&self) -> bool {
         std::mem::take(&mut self.state().refused)

@@ -13,11 +13,16 @@ const SECOND: &str = ".tmp_vmlinux2";
 /// Writes down what each link is given.
 const NOTES: &str = "echo \"$@\" >> links";
 
-/// A link in the tree, which runs `before` the linker, and the command lines of its links.
+/// A cold link in the tree, which runs `before` the linker, and the command lines of its links.
 fn linked(tree: &Tree, before: &str, flags: &str) -> (Run, Vec<String>) {
+    relinked(tree, before, &format!("--cold {flags}"))
+}
+
+/// The same, cold only if the flags say so.
+fn relinked(tree: &Tree, before: &str, flags: &str) -> (Run, Vec<String>) {
     let _ = fs::remove_file(tree.path("links"));
     let mut link = lean(tree, &format!("{NOTES}\n{before}"), "");
-    let result = run(link.env("VMLINKER_FLAGS", format!("--schedule lean --cold {flags}")));
+    let result = run(link.env("VMLINKER_FLAGS", format!("--schedule lean {flags}")));
     assert!(!tree.has(HOLLOW), "it is left");
     let links = tree.read("links");
     // Its version is asked for too.
@@ -87,7 +92,8 @@ fn a_linker_that_refuses_it_or_complains_of_it_gets_the_object_itself() {
     }
 }
 
-/// What is compiled to vmlinux.o is linked hollow, and to the bytes of the other schedules.
+/// What is compiled to vmlinux.o is linked hollow, and to the bytes of the other schedules; a later link gets the object
+/// itself, if that was needed.
 fn compiled(source: &str) -> (Run, Vec<String>) {
     let tree = tree();
     tree.compile("vmlinux.o", "assembler", &format!(".globl start_kernel\n.text\n{source}"));
@@ -96,6 +102,11 @@ fn compiled(source: &str) -> (Run, Vec<String>) {
     let (result, links) = linked(&tree, "", "");
     assert_eq!(result.status, 0, "{}", result.err);
     assert!(kernel(&tree) == merged, "{source}: other bytes");
+    let given = hollow(&links).last().is_some_and(|(_, hollow)| !hollow);
+    let (later, again) = relinked(&tree, "", "");
+    later.succeeds();
+    assert_eq!(tried(&again) == 0, given, "{again:?}");
+    assert!(kernel(&tree) == merged, "{source}: other bytes later");
     (result, links)
 }
 
