@@ -113,13 +113,14 @@ fn a_file_that_is_damaged_or_foreign_is_as_good_as_none() {
         String::new(),
         "{}".to_string(),
         right[..right.len() / 2].to_string(),
-        right.replace("\"format\":1", "\"format\":2"),
+        right.replace("\"format\":2", "\"format\":1"),
         right.replace(env!("CARGO_PKG_VERSION"), "9.9.9"),
         right.replace("\"vmlinux\"", "\"vmlinux.unstripped\""),
         right.replace("\"symbols\":", "\"symbols\":99999999"),
         "\0".repeat(5000),
     ];
     for text in foreign {
+        assert_ne!(text, right);
         tree.write(SIZES, &text);
         assert_links(&tree, &COLD, &made);
         assert_eq!(tree.read(SIZES), right, "{text}");
