@@ -16,6 +16,7 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 use image::consts::{SHF_ALLOC, SHF_EXECINSTR, STB_LOCAL, STB_WEAK, STT_FUNC, STT_OBJECT};
 use image::{Elf, Place as Defined, Section, Symbol};
+use rayon::prelude::*;
 
 use crate::contents::Contents;
 use crate::error::Error;
@@ -205,10 +206,11 @@ impl<'a> Provisional<'a> {
 
     /// Whether global symbols are where their definitions went.
     fn globals_are_at(&self, addresses: &Addresses<'_>, symbols: &[Symbol<'_>]) -> bool {
-        let mut globals = symbols
-            .iter()
-            .filter(|symbol| symbol.bind != STB_LOCAL.0 && symbol.place != Defined::Undefined);
-        globals.all(|symbol| {
+        let is_defined = |symbol: &&Symbol<'_>| {
+            symbol.bind != STB_LOCAL.0 && symbol.place != Defined::Undefined
+        };
+        // Each is a look-up that waits for memory.
+        symbols.par_iter().filter(is_defined).all(|symbol| {
             let known = self.globals.get(symbol.name).and_then(|&at| addresses.of(at));
             known.is_none_or(|at| at == symbol.value)
         })
