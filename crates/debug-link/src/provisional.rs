@@ -206,9 +206,8 @@ impl<'a> Provisional<'a> {
 
     /// Whether global symbols are where their definitions went.
     fn globals_are_at(&self, addresses: &Addresses<'_>, symbols: &[Symbol<'_>]) -> bool {
-        let is_defined = |symbol: &&Symbol<'_>| {
-            symbol.bind != STB_LOCAL.0 && symbol.place != Defined::Undefined
-        };
+        let is_defined =
+            |symbol: &&Symbol<'_>| symbol.bind != STB_LOCAL.0 && symbol.place != Defined::Undefined;
         // Each is a look-up that waits for memory.
         symbols.par_iter().filter(is_defined).all(|symbol| {
             let known = self.globals.get(symbol.name).and_then(|&at| addresses.of(at));

@@ -145,7 +145,7 @@ impl Features {
             btf_line_names_image: self.btf == BtfRecipe::Detached,
             verify: false,
             debug_info: DebugInfo::Keep,
-            single_object: self.links_single_object(config),
+            hollow: self.links_single_object(config),
             output: output.filter(|_| self.names_output).unwrap_or("vmlinux").to_string(),
         }
     }

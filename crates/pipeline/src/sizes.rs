@@ -123,6 +123,12 @@ impl Sizes {
         files::remove(&dir.join(SIZES))
     }
 
+    /// What a link with `needs` is to do that knows this.
+    pub fn needed(known: Option<&Self>, needs: Needs) -> Needs {
+        let refused = known.is_some_and(|known| known.filled_by_linker);
+        Needs { hollow: needs.hollow && !refused, ..needs }
+    }
+
     /// How a link with `needs` can start that knows these sizes.
     pub fn start(known: Option<&Self>, needs: &Needs) -> Start {
         let enough = known.is_some_and(|known| {
@@ -202,6 +208,9 @@ mod tests {
         let both = needs(&["KALLSYMS", "DEBUG_INFO_BTF"]);
         assert_eq!(Sizes::start(Some(&KNOWN), &both), Start::Warm);
         assert_eq!(Sizes::start(None, &both), Start::Cold);
+        let one_object = Needs { hollow: true, ..both.clone() };
+        assert!(!Sizes::needed(Some(&KNOWN), one_object.clone()).hollow);
+        assert_eq!(Sizes::needed(None, one_object.clone()), one_object);
         let tables = Sizes { btf: None, ..KNOWN };
         assert_eq!(Sizes::start(Some(&tables), &both), Start::Cold);
         assert_eq!(Sizes::start(Some(&tables), &needs(&["KALLSYMS"])), Start::Warm);

@@ -209,6 +209,7 @@ fn patient<'a>(
     let needs = tree.features.needs(&tree.config, output.or(tree.features.default_output()));
     let needs = Needs { verify, debug_info, ..needs };
     let known = Sizes::load(&tree.dir, &needs.output).filter(|_| !request.cold);
+    let needs = Sizes::needed(known.as_ref(), needs);
     let start = Sizes::start(known.as_ref(), &needs);
     let plan = Plan::new(&needs, schedule, &toolbox.engines, start, 0);
     Some(Patient { tree, call, toolbox, needs, plan, not_lean })

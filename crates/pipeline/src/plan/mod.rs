@@ -66,8 +66,9 @@ pub struct Needs {
     pub verify: bool,
     /// Where debug information goes. Only the lean schedule puts it elsewhere than into the kernel.
     pub debug_info: DebugInfo,
-    /// Whether the kernel is linked from `vmlinux.o` and no archive.
-    pub single_object: bool,
+    /// Whether contents may be put in after the linker: the kernel is linked from `vmlinux.o` and no archive, and nothing
+    /// is known that forbids it.
+    pub hollow: bool,
     /// Name of the kernel that the stage makes: `vmlinux`, or `vmlinux.unstripped` from 6.17 on.
     pub output: String,
 }
@@ -85,7 +86,7 @@ impl Needs {
             btf_line_names_image: false,
             verify: false,
             debug_info: DebugInfo::Keep,
-            single_object: ["LTO_CLANG", "X86_KERNEL_IBT"].iter().any(|name| config.has(name)),
+            hollow: ["LTO_CLANG", "X86_KERNEL_IBT"].iter().any(|name| config.has(name)),
             output: "vmlinux".to_string(),
         }
     }
@@ -366,7 +367,7 @@ impl Builder<'_> {
     /// Whether temporary kernels are linked without contents: their symbols, layout and map are the same.
     fn links_hollow(&self) -> bool {
         self.schedule == Schedule::Lean
-            && self.needs.single_object
+            && self.needs.hollow
             && self.engines.of(Part::Fill) == Engine::Native
     }
 

@@ -153,7 +153,8 @@ impl Stage<'_> {
         let (kallsyms, btf) = plan.linked_in();
         let [kallsyms, btf] = [kallsyms, btf].map(|name| name.map(|name| self.path(name)));
         let sizes = Sizes::of_objects(kallsyms.as_deref(), btf.as_deref());
-        let sizes = Sizes { filled_by_linker: self.twin.is_given(), ..sizes };
+        let known = self.sizes.is_some_and(|sizes| sizes.filled_by_linker);
+        let sizes = Sizes { filled_by_linker: known || self.twin.is_given(), ..sizes };
         if let Err(error) = sizes.save(&self.tree.dir, &self.needs.output) {
             // The next link starts cold, which is no fault of this one.
             say::remark(format_args!("vmlinker: the sizes are not remembered: {error}"));

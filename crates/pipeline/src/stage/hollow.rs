@@ -63,11 +63,6 @@ impl Twin {
         self.state().linked.contains(image)
     }
 
-    /// Gives the linker the object itself, from now on.
-    pub(super) fn give(&self) {
-        self.state().given = true;
-    }
-
     /// Whether the linker had to get the object itself.
     pub(super) fn is_given(&self) -> bool {
         self.state().given

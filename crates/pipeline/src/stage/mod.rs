@@ -117,10 +117,7 @@ impl<'a> Stage<'a> {
         let needs = Needs { verify, debug_info, ..needs };
         let known = || Sizes::load(&tree.dir, &needs.output);
         let sizes = if options.cold { None } else { known() };
-        let twin = Twin::new(call.dir.join(HOLLOW));
-        if sizes.is_some_and(|sizes| sizes.filled_by_linker) {
-            twin.give();
-        }
+        let needs = Sizes::needed(sizes.as_ref(), needs);
         Stage {
             call,
             tree,
@@ -133,7 +130,7 @@ impl<'a> Stage<'a> {
             timeline: Arc::new(Timeline::start()),
             last_step: None,
             objects: None,
-            twin,
+            twin: Twin::new(call.dir.join(HOLLOW)),
             tools: BTreeMap::new(),
         }
     }
