@@ -14,6 +14,14 @@ pub struct Dialect {
     ///
     /// In the linker's flags: `--build-id`, `--build-id=sha1`.
     pub build_id: BuildId,
+    /// Whether relocations stay in the image.
+    ///
+    /// In the linker's flags: `--emit-relocs`, `-q`.
+    pub keeps_relocations: bool,
+    /// Whether all local symbols stay.
+    ///
+    /// In the linker's flags: `--discard-none`, and no other flag of that kind behind it.
+    pub discards_none: bool,
 }
 
 /// Kinds of build IDs.
@@ -38,11 +46,23 @@ impl BuildId {
     }
 }
 
+/// A flag of the linker without its dashes, and without what hands it through a compiler; nothing if it is none.
+fn flag_name(flag: &str) -> &str {
+    let word = flag.strip_prefix("-Wl,").unwrap_or(flag);
+    word.strip_prefix("--").or_else(|| word.strip_prefix('-')).unwrap_or_default()
+}
+
 impl Dialect {
+    /// Whether a flag of the linker says that relocations stay in the image.
+    pub fn is_emit_relocs(flag: &str) -> bool {
+        ["emit-relocs", "q"].contains(&flag_name(flag))
+    }
+
     /// The rules of the linker that says `version` (the first line of `--version`) with these flags.
     ///
-    /// # Errors A linker or a flag whose rules are not followed here. Only GNU ld 2.40 and ld.lld 19 have been
-    /// compared: GNU ld 2.41 merges strings by other code.
+    /// # Errors
+    /// A linker or a flag whose rules are not followed here. Only GNU ld 2.40 and ld.lld 19 have been compared: GNU ld
+    /// 2.41 merges strings by other code.
     pub fn detect<'w>(
         version: &str,
         flags: impl IntoIterator<Item = &'w str>,
@@ -56,28 +76,30 @@ impl Dialect {
                 build_id = kind;
                 continue;
             }
-            let word = flag.strip_prefix("-Wl,").unwrap_or(flag);
-            let name = word.strip_prefix("--").or_else(|| word.strip_prefix('-'));
-            match name.unwrap_or_default() {
+            if Dialect::is_emit_relocs(flag) {
+                keeps = Some(flag);
+                continue;
+            }
+            match flag_name(flag) {
                 "gc-sections" => drops = Some(flag),
                 "no-gc-sections" => drops = None,
                 "compress-debug-sections" => compresses = Some(flag),
                 "compress-debug-sections=none" => compresses = None,
                 name if name.starts_with("compress-debug-sections=") => compresses = Some(flag),
-                "emit-relocs" | "q" => keeps = Some(flag),
                 "discard-none" => discards_none = true,
                 "discard-all" | "discard-locals" | "x" | "X" => discards_none = false,
-                name if refused(linker, name) || changes_rules(linker, word) => {
+                name if refused(linker, name) || changes_rules(linker, flag) => {
                     return Err(Error::unsupported(format!("the linker's flag {flag}")));
                 }
                 _ => {}
             }
         }
         // Otherwise which local symbols stay depends on the relocations of debug info.
-        let keeps = keeps.filter(|_| linker == Linker::Lld && !discards_none);
-        match drops.or(compresses).or(keeps) {
+        let depends = keeps.filter(|_| linker == Linker::Lld && !discards_none);
+        let keeps_relocations = keeps.is_some();
+        match drops.or(compresses).or(depends) {
             Some(flag) => Err(Error::unsupported(format!("the linker's flag {flag}"))),
-            None => Ok(Dialect { linker, build_id }),
+            None => Ok(Dialect { linker, build_id, keeps_relocations, discards_none }),
         }
     }
 }
@@ -97,7 +119,8 @@ fn linker(version: &str) -> Option<Linker> {
 }
 
 /// Whether a word has ld.lld merge or relocate by other rules: a level of optimization, other tombstones.
-fn changes_rules(linker: Linker, word: &str) -> bool {
+fn changes_rules(linker: Linker, flag: &str) -> bool {
+    let word = flag.strip_prefix("-Wl,").unwrap_or(flag);
     let level = word.starts_with("-O") && word != "-O1";
     // The word behind `-z`, or one with it.
     let tombstones = word.trim_start_matches("-z").starts_with("dead-reloc-in-nonalloc=");
@@ -140,13 +163,17 @@ mod tests {
         let x86 = "-m elf_x86_64 -z noexecstack --emit-relocs --discard-none --build-id=sha1 \
                    --orphan-handling=warn";
         for (version, linker) in [(GNU, Linker::Gnu), (LLD, Linker::Lld)] {
-            let build_id = BuildId::Sha1;
-            assert_eq!(with(version, x86), Ok(Dialect { linker, build_id }));
-            let build_id = BuildId::None;
-            assert_eq!(
-                with(version, "--gc-sections --no-gc-sections"),
-                Ok(Dialect { linker, build_id })
-            );
+            let (build_id, kept) = (BuildId::Sha1, true);
+            let expected =
+                Dialect { linker, build_id, keeps_relocations: kept, discards_none: true };
+            assert_eq!(with(version, x86), Ok(expected));
+            let short = x86.replace("--emit-relocs", "-q").replace("--discard", "-X --discard");
+            assert_eq!(with(version, &short), Ok(expected));
+            let (build_id, kept) = (BuildId::None, false);
+            let expected =
+                Dialect { linker, build_id, keeps_relocations: kept, discards_none: false };
+            assert_eq!(with(version, "--gc-sections --no-gc-sections"), Ok(expected));
+            assert_eq!(with(version, "--discard-none -X"), Ok(expected));
         }
     }
 

@@ -251,7 +251,8 @@ impl Small {
     }
 
     fn dialect(&self) -> Dialect {
-        Dialect { linker: self.linker, build_id: BuildId::Sha1 }
+        let (linker, build_id) = (self.linker, BuildId::Sha1);
+        Dialect { linker, build_id, keeps_relocations: false, discards_none: false }
     }
 
     fn assert_same(&self, words: &[&str]) {
@@ -396,19 +397,28 @@ fn break_everything(linker: Linker) {
         }
         Ok(())
     };
+    attempt(files.each_ref().map(|file| &file[..])).expect("the files are whole");
+    with_broken(&files, |file| (0..file.len()).step_by(3).collect(), attempt);
+}
+
+/// Attempts something with files of which one is cut off, or has other bits, at one of the `offsets`.
+fn with_broken<T, const N: usize>(
+    files: &[Vec<u8>; N],
+    offsets: impl Fn(&[u8]) -> Vec<usize>,
+    attempt: impl Fn([&[u8]; N]) -> T,
+) {
     let whole = files.each_ref().map(|file| &file[..]);
-    attempt(whole).expect("the files are whole");
     for (which, file) in files.iter().enumerate() {
-        for at in (0..file.len()).step_by(3) {
+        for at in offsets(file) {
             let mut attempted = whole;
             attempted[which] = &file[..at];
-            let _ = attempt(attempted);
+            attempt(attempted);
             for change in [0x01, 0x80, 0xff] {
                 let mut changed = file.clone();
                 changed[at] ^= change;
                 let mut attempted = whole;
                 attempted[which] = &changed;
-                let _ = attempt(attempted);
+                attempt(attempted);
             }
         }
     }

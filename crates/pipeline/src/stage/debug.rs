@@ -39,6 +39,18 @@ pub(super) struct Debug<'a> {
     pub info: DebugInfo,
 }
 
+impl<'a> Debug<'a> {
+    /// The objects that were made.
+    fn filled(&self) -> impl Iterator<Item = &'a Filled> {
+        [self.kallsyms, self.btf].into_iter().flatten()
+    }
+
+    /// Those that were linked in for others: their names, and the names of what takes their place.
+    pub(super) fn exchanged(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.filled().filter_map(|filled| Some((&*filled.linked, filled.contents.as_deref()?)))
+    }
+}
+
 /// Why debug information could not be linked here.
 pub(super) enum Fault {
     /// A rule that is not followed: the linker can still do it.
@@ -107,7 +119,7 @@ impl Stage<'_> {
     ) -> std::result::Result<(), Fault> {
         // What is in the kernel in the end, under the names of what was linked: an assembler's object may bring debug
         // information of its own.
-        let filled: Vec<&Filled> = [step.kallsyms, step.btf].into_iter().flatten().collect();
+        let filled: Vec<&Filled> = step.filled().collect();
         let objects = filled.iter().map(|filled| files::map(&self.path(filled.object())));
         let objects = objects.collect::<Result<Vec<Mmap>>>()?;
         let made = filled.iter().zip(&objects);
@@ -120,7 +132,7 @@ impl Stage<'_> {
         let mut filled;
         let kernel: &mut [u8] = match self.twin.is_hollow(step.stripped) {
             true => {
-                filled = self.fill(step, &linked, &made, &map, shared)?;
+                filled = self.fill(step, &linked, &made, &map, (shared, dialect))?;
                 drop(linked);
                 &mut filled
             }
@@ -156,9 +168,7 @@ impl Stage<'_> {
         kernel: &mut [u8],
         map: &LinkMap<'_>,
     ) -> std::result::Result<(), Fault> {
-        for filled in [step.kallsyms, step.btf].into_iter().flatten() {
-            let Some(contents) = &filled.contents else { continue };
-            let name = filled.linked.as_str();
+        for (name, contents) in step.exchanged() {
             let (old, new) = (files::map(&self.path(name))?, files::map(&self.path(contents))?);
             debug_link::refill(kernel, map, &Exchange { name, old: &old, new: &new })?;
         }

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use debug_link::hollow::{Hollow, Relocations};
-use debug_link::{Input, LinkMap, Linker, Prepared};
+use debug_link::{Dialect, Input, LinkMap, Linker, Prepared};
 
 use crate::error::{Error, Result};
 use crate::files;
@@ -139,11 +139,12 @@ impl Stage<'_> {
 
     /// What becomes of relocations in the object that `link` gets; `None` if it is not known what the linker makes of them.
     fn relocations_of(&self, link: &link::Link<'_>) -> Option<Relocations> {
-        if !link.relocations || !link::keeps_relocations(self.call) {
+        let dialect = self.toolbox.lean?;
+        if !link.relocations || !dialect.keeps_relocations {
             return Some(Relocations::Dropped);
         }
         // Otherwise the symbols depend on them.
-        link::discards_none(self.call).then(|| match self.followed_linker() {
+        dialect.discards_none.then_some(match dialect.linker {
             // What GNU ld makes of them is known; it is quicker without.
             Linker::Gnu => Relocations::Dropped,
             Linker::Lld => Relocations::Cleared,
@@ -170,11 +171,11 @@ impl Stage<'_> {
         linked: &[u8],
         made: &[Input<'i>],
         map: &LinkMap<'i>,
-        shared: &Shared<'o>,
+        (shared, dialect): (&Shared<'o>, &Dialect),
     ) -> std::result::Result<Vec<u8>, Fault> {
         self.check_layout(step)?;
         let last = step.name == self.needs.output;
-        let adds = last && map.linker == Linker::Gnu && link::keeps_relocations(self.call);
+        let adds = last && dialect.linker == Linker::Gnu && dialect.keeps_relocations;
         let prepared: &Prepared<'i> = shared.prepare()?;
         let filler = prepared.filler(made, linked, map, adds).map_err(Fault::hollow)?;
         let mut kernel = vec![0; filler.len()];
@@ -184,12 +185,11 @@ impl Stage<'_> {
 
     /// Refuses objects of other sizes than those that were linked, which no hollow link is to blame for.
     fn check_layout(&self, step: &Debug<'_>) -> std::result::Result<(), Fault> {
-        for filled in [step.kallsyms, step.btf].into_iter().flatten() {
-            let Some(contents) = &filled.contents else { continue };
-            let (linked, made) = (self.path(&filled.linked), self.path(contents));
-            let same = compare::same_layout(&files::map(&linked)?, &files::map(&made)?);
-            if !same.map_err(|error| Error::file(&made, error))? {
-                let sizes = format!("{}: sections of other sizes", filled.linked);
+        for (linked, contents) in step.exchanged() {
+            let (old, new) = (self.path(linked), self.path(contents));
+            let same = compare::same_layout(&files::map(&old)?, &files::map(&new)?);
+            if !same.map_err(|error| Error::file(&new, error))? {
+                let sizes = format!("{linked}: sections of other sizes");
                 return Err(Fault::Rule(debug_link::Error::Disagree(sizes)));
             }
         }

@@ -3,15 +3,12 @@
 //! The kernel's objects first, whole; then the archives that are linked as needed; then the objects
 //! made by earlier steps. `ARCH=um` links through the C compiler, so linker flags get `-Wl,`.
 
-use debug_link::{Linker, build_id};
+use debug_link::{Dialect, Linker, build_id};
 
 use crate::call::Call;
 use crate::config::Config;
 use crate::error::Result;
 use crate::features::{Features, MapFile};
-
-/// The flag with which relocations stay in the output; `-q` is its short form.
-const EMIT_RELOCS: &str = "--emit-relocs";
 
 /// One link: what goes in and what comes out. Names are relative to the object tree.
 #[derive(Debug, Clone, Copy)]
@@ -58,21 +55,6 @@ impl Default for Link<'_> {
 
 /// The object that a kernel is linked from, where it is one.
 pub const OBJECT: &str = "vmlinux.o";
-
-/// Whether the tree's flags say that relocations stay in the output.
-pub fn keeps_relocations(call: &Call) -> bool {
-    flags(call).any(|flag| [EMIT_RELOCS, "-q"].contains(&flag))
-}
-
-/// Whether the tree's flags say that all local symbols stay.
-pub fn discards_none(call: &Call) -> bool {
-    let discards = |flag: &&str| flag.starts_with("--discard-") || ["-x", "-X"].contains(flag);
-    flags(call).filter(discards).last() == Some("--discard-none")
-}
-
-fn flags(call: &Call) -> impl Iterator<Item = &str> {
-    [&call.ldflags, &call.ldflags_vmlinux].into_iter().flat_map(|flags| flags.split_whitespace())
-}
 
 /// The objects that every link takes, in their order: those linked whole, and those as needed.
 pub fn kernel_objects<'a>(
@@ -143,7 +125,7 @@ pub fn command_line(
         words = reserved.collect();
     }
     if !link.relocations {
-        words.retain(|word| ![EMIT_RELOCS, "-q"].contains(&word.as_str()));
+        words.retain(|word| !Dialect::is_emit_relocs(word));
     }
     words.push(format!("{wl}--script={}", script(call)));
     if link.strip_debug {
