@@ -144,11 +144,12 @@ fn table_for<'e, 'a>(image: &'e Elf<'a>, addr: u64) -> Option<&'e Section<'a>> {
 
 #[cfg(test)]
 mod tests {
-    use image::consts::{EM_386, EM_PPC, EM_S390, EM_X86_64, ET_REL};
+    use image::consts::{EM_386, EM_PPC, EM_S390, EM_X86_64};
     use image::{DataSection, Endianness, Header, NewSymbol, Relocatable, Relocation};
 
     use super::*;
     use crate::object::Input;
+    use crate::testing::header;
 
     /// An object with a section of 32 bytes and these relocations against one symbol: offset, type, addend.
     fn object(header: Header, rela: bool, relocations: &[(u64, u32, i64)]) -> Vec<u8> {
@@ -163,11 +164,6 @@ mod tests {
         };
         let symbols = vec![NewSymbol { name: "_text", section: None, value: 0, size: 0 }];
         Relocatable { header, sections: vec![section], symbols, rela }.write().unwrap()
-    }
-
-    fn header(class: Class, endian: Endianness, machine: u16) -> Header {
-        let (flags, os_abi, abi_version) = (0, 0, 0);
-        Header { class, endian, file_type: ET_REL.0, machine, flags, os_abi, abi_version }
     }
 
     /// The object stands for an image that has it at address 0, as an object has its sections and their relocations

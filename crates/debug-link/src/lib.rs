@@ -80,17 +80,15 @@
 //! - [`Prepared`] is bound by merging strings, ten million of them: for each a hash, a look-up and a comparison, and two
 //!   waits for memory.
 //! - [`Plan::make`] is bound by the processor as long as there are two threads. With more of them GNU ld's build ID is the
-//!   bound: SHA-1 depends on itself from block to block, at 1.8 GB/s with the processor's instructions. It is taken
+//!   bound: SHA-1 depends on itself from block to block. It is taken
 //!   while parts are made (`in_order`). ld.lld's is not a sequence.
 //! - Look-ups of strings, a wait for the cache each, are remembered. Beside the linker ([`Prepared::look_ahead`]) they
 //!   cost no time.
-//! - What is read once is read, not mapped ([`ReadAt`]): to map a page and give it back takes three times as long as to copy
-//!   it.
-//! - [`Filler::fill`] reads each relocation once, and works at the speed of memory; the pages of the new image are half of
-//!   its time.
+//! - What is read once is read, not mapped ([`ReadAt`]): to map a page and give it back takes longer than to copy it.
+//! - [`Filler::fill`] reads each relocation once, and works at the speed of memory.
 //!
 //! The page cache is as fast as memory only where memory is at hand. A virtual machine that reports
-//! free pages to its host gets each back by a fault: a new file of 900 MB then took eight times as long. And on ext4 to
+//! free pages to its host gets each back by a fault, which takes far longer than to fill it. And on ext4 to
 //! rename a file over another, or to cut one off and write it anew, begins to write it to the disk at once.
 //!
 //! Memory: the image without debug info (105 MB), what inputs are read at the time, and what [`Prepared`] keeps: the
@@ -144,6 +142,8 @@ mod seen;
 mod sharded;
 mod strings;
 mod targets;
+#[cfg(test)]
+mod testing;
 mod unlisted;
 
 pub use contents::Contents;

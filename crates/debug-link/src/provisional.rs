@@ -358,27 +358,19 @@ fn targets(
 
 #[cfg(test)]
 mod tests {
-    use image::consts::{EM_X86_64, ET_REL};
-    use image::{Class, DataSection, Endianness, Header, NewSymbol, Relocatable, Relocation};
+    use image::{DataSection, NewSymbol, Relocatable, Relocation};
 
     use super::*;
     use crate::linker::Linker;
     use crate::map::{Listed, Statement};
+    use crate::testing;
 
     const LOADED: u64 = SHF_ALLOC.0;
     const CODE: u64 = SHF_ALLOC.0 | SHF_EXECINSTR.0;
 
     /// An object with these sections of so many bytes, and a global symbol at byte 4 of each that is loaded.
     fn object(sections: &[(&'static str, u64, usize)], debug: &'static str) -> Vec<u8> {
-        let header = Header {
-            class: Class::Elf64,
-            endian: Endianness::Little,
-            file_type: ET_REL.0,
-            machine: EM_X86_64.0,
-            flags: 0,
-            os_abi: 0,
-            abi_version: 0,
-        };
+        let header = testing::x86_64();
         let zeros = [0; 64];
         let loaded = (0..).zip(sections).map(|(index, section)| NewSymbol {
             name: &section.0[1..],

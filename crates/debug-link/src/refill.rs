@@ -151,10 +151,11 @@ fn targets(elf: &Elf<'_>, object: &Object<'_>) -> Result<Vec<Target>, Error> {
 
 #[cfg(test)]
 mod tests {
-    use image::consts::{EM_X86_64, ET_REL, R_X86_64_64, R_X86_64_PC32};
-    use image::{Class, DataSection, Endianness, Header, NewSymbol, Relocatable, Relocation};
+    use image::consts::{R_X86_64_64, R_X86_64_PC32};
+    use image::{DataSection, NewSymbol, Relocatable, Relocation};
 
     use super::*;
+    use crate::testing;
 
     const MAP: &str = "Linker script and memory map\n\n\
         .rodata         0x0000000000000000       0x20\n .rodata        0x0000000000000000       0x20 k.o\n";
@@ -166,10 +167,7 @@ mod tests {
         relocations: &[(u64, u32, i64)],
         text: Option<u64>,
     ) -> Vec<u8> {
-        let (class, endian, machine) = (Class::Elf64, Endianness::Little, EM_X86_64.0);
-        let (flags, os_abi, abi_version) = (0, 0, 0);
-        let header =
-            Header { class, endian, file_type: ET_REL.0, machine, flags, os_abi, abi_version };
+        let header = testing::x86_64();
         let relocation =
             |&(offset, r_type, addend)| Relocation { offset, symbol: 0, r_type, addend };
         let relocations = relocations.iter().map(relocation).collect();

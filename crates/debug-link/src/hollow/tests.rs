@@ -2,21 +2,10 @@ use image::consts::{R_X86_64_64, SHF_STRINGS, SHT_NOTE};
 use image::{DataSection, Header, NewSymbol, Relocatable, Relocation};
 
 use super::*;
+use crate::testing;
 
 const ALLOC: u64 = SHF_ALLOC.0;
 const MERGE: u64 = SHF_MERGE.0;
-
-fn header() -> Header {
-    Header {
-        class: Class::Elf64,
-        endian: Endianness::Little,
-        file_type: ET_REL.0,
-        machine: EM_X86_64.0,
-        flags: 0,
-        os_abi: 0,
-        abi_version: 0,
-    }
-}
 
 /// An object with these sections, of 16 bytes each, of which those marked have a relocation.
 fn object(header: Header, sections: &[(&'static str, u64, bool)], symbol: &'static str) -> Vec<u8> {
@@ -60,7 +49,7 @@ fn written(hollow: &Hollow<'_>) -> Vec<u8> {
 
 #[test]
 fn headers_and_symbols_stay_and_what_is_only_copied_goes() {
-    let whole = object(header(), &SECTIONS, "start_kernel");
+    let whole = object(testing::x86_64(), &SECTIONS, "start_kernel");
     let before = Elf::parse(&whole).unwrap();
     for relocations in [Relocations::Dropped, Relocations::Cleared] {
         let twin = written(&hollow(&whole, relocations).unwrap());
@@ -94,7 +83,7 @@ fn headers_and_symbols_stay_and_what_is_only_copied_goes() {
 
 #[test]
 fn notes_and_what_else_is_no_plain_contents_stay() {
-    let mut whole = object(header(), &[(".note.x", ALLOC, true)], "x");
+    let mut whole = object(testing::x86_64(), &[(".note.x", ALLOC, true)], "x");
     let at = Elf::parse(&whole).unwrap().section_header_offset(1).unwrap() as usize;
     whole[at + 4..at + 8].copy_from_slice(&SHT_NOTE.0.to_le_bytes());
     let twin = written(&hollow(&whole, Relocations::Dropped).unwrap());
@@ -105,7 +94,8 @@ fn notes_and_what_else_is_no_plain_contents_stay() {
 
 #[test]
 fn what_is_parsed_as_it_is_relocated_stays_with_its_relocations() {
-    let whole = object(header(), &[(".eh_frame", ALLOC, true), (".text", ALLOC, true)], "x");
+    let whole =
+        object(testing::x86_64(), &[(".eh_frame", ALLOC, true), (".text", ALLOC, true)], "x");
     let before = Elf::parse(&whole).unwrap();
     for relocations in [Relocations::Dropped, Relocations::Cleared] {
         let twin = written(&hollow(&whole, relocations).unwrap());
@@ -123,7 +113,7 @@ fn what_layout_may_depend_on_is_refused() {
         let bytes = object(header, &[section], symbol);
         hollow(&bytes, Relocations::Dropped).unwrap_err().to_string()
     };
-    let of = |name, flags, symbol| refused(header(), (name, flags, false), symbol);
+    let of = |name, flags, symbol| refused(testing::x86_64(), (name, flags, false), symbol);
     let parsed = "is parsed by the linker";
     for (name, flags, what) in [
         (".stab", 0, parsed),
@@ -137,9 +127,9 @@ fn what_layout_may_depend_on_is_refused() {
     let got = of(".text", ALLOC, "_GLOBAL_OFFSET_TABLE_");
     assert_eq!(got, "not supported: a.o: it refers to the global offset table");
     for other in [
-        Header { class: Class::Elf32, ..header() },
-        Header { endian: Endianness::Big, ..header() },
-        Header { machine: 183, ..header() },
+        Header { class: Class::Elf32, ..testing::x86_64() },
+        Header { endian: Endianness::Big, ..testing::x86_64() },
+        Header { machine: 183, ..testing::x86_64() },
     ] {
         let error = refused(other, (".text", ALLOC, true), "x");
         assert_eq!(error, "not supported: a.o: it is no relocatable object of x86_64");
@@ -148,7 +138,7 @@ fn what_layout_may_depend_on_is_refused() {
 
 #[test]
 fn symbols_that_make_sections_are_refused() {
-    let whole = object(header(), &[(".text", ALLOC, false)], "x");
+    let whole = object(testing::x86_64(), &[(".text", ALLOC, false)], "x");
     let elf = Elf::parse(&whole).unwrap();
     let at = elf.section(".symtab").unwrap().1.offset as usize + SYMBOL + 4;
     for (kind, what) in
@@ -163,7 +153,7 @@ fn symbols_that_make_sections_are_refused() {
 
 #[test]
 fn broken_input_is_refused_or_used_and_never_a_panic() {
-    let whole = object(header(), &SECTIONS, "start_kernel");
+    let whole = object(testing::x86_64(), &SECTIONS, "start_kernel");
     for at in 0..whole.len() {
         for value in [0x00, 0x01, 0x08, 0x7f, 0xff] {
             let mut broken = whole.clone();
