@@ -22,8 +22,8 @@
 //! What else makes layout depend on contents or relocations is refused: groups; compressed sections; warnings in `.gnu.warning`; IFUNCs, thread-local symbols and a reference to the global offset
 //! table, which have the linker make sections of its own; and all but x86_64.
 //!
-//! Cost: the section headers are copied and symbols looked at, 1 ms for a `vmlinux.o` of 1 GB. 12 MB of it are in
-//! pieces, and the hole is as large as the largest section, 17 MB. The hole is shared because the linker reads all
+//! Cost: the section headers are copied and symbols looked at. What is in pieces, mostly symbols and names, is a hundredth
+//! of a `vmlinux.o`, and the hole is as large as the largest section. The hole is shared because the linker reads all
 //! contents: pages of zeros are made once.
 //!
 //! Source of facts: GNU ld 2.40 (`bfd/elf.c`, `bfd_section_from_shdr`; `bfd/merge.c`, `_bfd_add_merge_section`), ld.lld 19
@@ -39,15 +39,12 @@ use image::consts::{
 use image::{Class, Elf, Endianness, Section};
 
 use crate::error::{Error, lossy};
+use crate::fields::{Fields, FileField, SectionField};
 use crate::layout::too_large;
 use crate::object::Input;
 
-/// Bytes of a word, of a section header, and of a symbol.
-const WORD: u64 = 8;
-const HEADER: usize = 64;
+/// Bytes of a symbol of x86_64.
 const SYMBOL: usize = 24;
-/// Where the file header says where the section headers are.
-const SHOFF: usize = 40;
 /// Where the hole begins: at the next multiple of this.
 const PAGE: u64 = 4096;
 
@@ -95,7 +92,13 @@ impl<'a> Hollow<'a> {
         }
         let sections = elf.sections();
         let mut headers = headers(&elf).ok_or_else(|| refused("it has no sections"))?;
-        let mut file = File { end: HEADER as u64, pieces: Vec::new() };
+        let fields = Fields::of(header);
+        let (size, word) = (fields.section_header(), fields.alignment());
+        let before = fields.file_header() as u64;
+        let mut file = File { end: before, word, pieces: Vec::new() };
+        let set = |headers: &mut [u8], index: usize, field, value| {
+            fields.set_section(&mut headers[index * size..], field, value)
+        };
         let (mut hole, mut holes) = (0, Vec::new());
         for (index, section) in sections.iter().enumerate() {
             if let Some(what) = obstacle(section) {
@@ -105,17 +108,17 @@ impl<'a> Hollow<'a> {
             match fate(section, sections, relocations) {
                 Fate::Kept => {
                     let offset = file.add(bytes.into(), section.align);
-                    set(&mut headers, index, Field::Offset, offset);
+                    set(&mut headers, index, SectionField::Offset, offset)?;
                 }
                 Fate::Hole => {
                     hole = hole.max(bytes.len() as u64);
                     holes.push(index);
                 }
                 Fate::Empty => {
-                    set(&mut headers, index, Field::Size, 0);
-                    set(&mut headers, index, Field::Offset, HEADER as u64);
+                    set(&mut headers, index, SectionField::Size, 0)?;
+                    set(&mut headers, index, SectionField::Offset, before)?;
                 }
-                Fate::Gone => headers[index * HEADER..][..HEADER].fill(0),
+                Fate::Gone => headers[index * size..][..size].fill(0),
             }
             if section.sh_type == SHT_SYMTAB.0
                 && let Some(what) = symbol_obstacle(&elf, section, bytes)
@@ -123,12 +126,14 @@ impl<'a> Hollow<'a> {
                 return Err(refused(what));
             }
         }
-        let table = file.end.next_multiple_of(WORD);
+        let table = file.end.next_multiple_of(word);
         let start = (table + headers.len() as u64).next_multiple_of(PAGE);
-        holes.into_iter().for_each(|index| set(&mut headers, index, Field::Offset, start));
-        file.add(headers.into(), WORD);
-        let mut first = object.data[..HEADER].to_vec();
-        first[SHOFF..][..8].copy_from_slice(&table.to_le_bytes());
+        for index in holes {
+            set(&mut headers, index, SectionField::Offset, start)?;
+        }
+        file.add(headers.into(), word);
+        let mut first = object.data[..fields.file_header()].to_vec();
+        fields.set_file(&mut first, FileField::SectionHeaders, table)?;
         file.pieces.insert(0, Piece { offset: 0, bytes: first.into() });
         let len = start.checked_add(hole).ok_or_else(too_large)?;
         Ok(Hollow { len, pieces: file.pieces })
@@ -138,6 +143,8 @@ impl<'a> Hollow<'a> {
 /// The file, as far as it has been laid out.
 struct File<'a> {
     end: u64,
+    /// Everything is aligned to this at least.
+    word: u64,
     pieces: Vec<Piece<'a>>,
 }
 
@@ -146,7 +153,7 @@ impl<'a> File<'a> {
     /// beyond 64 bits.
     fn add(&mut self, bytes: Cow<'a, [u8]>, align: u64) -> u64 {
         // More than a page is of no use in a file.
-        let align = if align.is_power_of_two() { align.clamp(WORD, PAGE) } else { WORD };
+        let align = if align.is_power_of_two() { align.clamp(self.word, PAGE) } else { self.word };
         let offset = self.end.next_multiple_of(align);
         if !bytes.is_empty() {
             self.end = offset + bytes.len() as u64;
@@ -154,17 +161,6 @@ impl<'a> File<'a> {
         }
         offset
     }
-}
-
-/// A field of a section header, of eight bytes.
-#[derive(Clone, Copy)]
-enum Field {
-    Offset = 24,
-    Size = 32,
-}
-
-fn set(headers: &mut [u8], index: usize, field: Field, value: u64) {
-    headers[index * HEADER + field as usize..][..8].copy_from_slice(&value.to_le_bytes());
 }
 
 /// What becomes of a section.
@@ -270,7 +266,8 @@ fn symbol_obstacle(elf: &Elf<'_>, table: &Section<'_>, bytes: &[u8]) -> Option<&
 /// A copy of the section headers.
 fn headers(elf: &Elf<'_>) -> Option<Vec<u8>> {
     let start = usize::try_from(elf.section_header_offset(0)?).ok()?;
-    let bytes = elf.data().get(start..)?.get(..elf.sections().len().checked_mul(HEADER)?)?;
+    let size = Fields::of(elf.header()).section_header();
+    let bytes = elf.data().get(start..)?.get(..elf.sections().len().checked_mul(size)?)?;
     Some(bytes.to_vec())
 }
 

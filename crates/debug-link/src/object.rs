@@ -21,7 +21,7 @@ pub struct Input<'a> {
     /// The object's bytes.
     pub data: &'a [u8],
     /// The same bytes, to be read instead of looked at, where they are many and read once. To map a page and to give
-    /// it back takes three times as long as to copy it into the processor's cache, and what is copied takes no memory.
+    /// it back takes longer than to copy it into the processor's cache, and what is copied takes no memory.
     pub reader: Option<&'a dyn ReadAt>,
 }
 
