@@ -68,62 +68,74 @@ impl<'s> Locals<'s> {
     }
 }
 
+impl Unshown for Locals<'_> {
+    fn find(&self, symbol: &Symbol<'_>, _: At, target: Target) -> Option<u32> {
+        match target {
+            Target::Value(value) => self.0.get(&(symbol.name, value)).copied().flatten(),
+            Target::Merged { .. } | Target::Discarded | Target::Unknown => None,
+        }
+    }
+}
+
+/// Where a symbol of an input stands: the input, and the symbol's index there, the null symbol left out.
+pub(crate) type At = (usize, usize);
+
+/// What the image has of symbols that it does not show as global.
+pub(crate) trait Unshown: Sync {
+    /// The image's symbol that a symbol of an input is; its index among all, the null symbol left out.
+    fn find(&self, symbol: &Symbol<'_>, at: At, target: Target) -> Option<u32>;
+}
+
 /// What the symbols of the output are called.
 #[derive(Clone, Copy)]
 pub(crate) struct Known<'k> {
     pub(crate) seen: &'k Seen,
-    pub(crate) locals: &'k Locals<'k>,
+    pub(crate) unshown: &'k dyn Unshown,
     /// Their indexes in the output.
     pub(crate) new: &'k Renumbering,
+    /// Symbol, by its new index, and address of each output section, by its statement in the map.
+    pub(crate) sections: &'k HashMap<u32, (u32, u64)>,
 }
 
 impl Known<'_> {
-    /// The name of a symbol, which is the one of that index in that input.
-    fn find(&self, symbol: &Symbol<'_>, (input, index): (usize, usize), target: Target) -> Named {
-        let global = self.seen.find(input, index);
-        let local = || match target {
-            Target::Value(value) => self.locals.0.get(&(symbol.name, value)).copied().flatten(),
-            Target::Merged { .. } | Target::Discarded | Target::Unknown => None,
-        };
+    fn symbol(&self, symbol: &Symbol<'_>, at: At, target: Target) -> Named {
+        let global = self.seen.find(at.0, at.1);
+        let found = global.or_else(|| self.unshown.find(symbol, at, target));
         // In the table the null symbol comes first.
-        let found = global.or_else(local).map(|index| self.new.index(index + 1));
-        found.map_or(Named::Unknown, Named::Symbol)
+        found.map_or(Named::Unknown, |index| Named::Symbol(self.new.index(index + 1)))
     }
-}
 
-/// For each input the names of its symbols in the output, the null symbol first; nothing where
-/// there are no targets.
-///
-/// `sections` has the symbol and the address of each output section by its statement in the map.
-pub(crate) fn names(
-    objects: &[Arc<Object<'_>>],
-    layout: &Layout<'_>,
-    targets: &[Vec<Target>],
-    known: Known<'_>,
-    sections: &HashMap<u32, (u32, u64)>,
-) -> Vec<Vec<Named>> {
-    let of_input = |(input, targets): (usize, &Vec<Target>)| {
-        if targets.is_empty() {
-            return Vec::new();
-        }
-        let statements = &layout.statements[input];
-        let of_symbol = |(index, (symbol, &target)): (usize, (&Symbol<'_>, &Target))| {
-            let at = (input, index);
-            let Defined::Section(section) = symbol.place else {
-                return known.find(symbol, at, target);
-            };
-            if symbol.kind != STT_SECTION.0 {
-                return known.find(symbol, at, target);
+    fn section(&self, statement: u32) -> Named {
+        let section = self.sections.get(&statement);
+        section.map_or(Named::Unknown, |&(symbol, addr)| Named::Section { symbol, addr })
+    }
+
+    /// For each input the names of its symbols in the output, the null symbol first; nothing where
+    /// there are no targets.
+    pub(crate) fn names(
+        &self,
+        objects: &[Arc<Object<'_>>],
+        layout: &Layout<'_>,
+        targets: &[Vec<Target>],
+    ) -> Vec<Vec<Named>> {
+        let of_input = |(input, targets): (usize, &Vec<Target>)| {
+            if targets.is_empty() {
+                return Vec::new();
             }
-            let statement = statements.get(section as usize).copied().unwrap_or(NO_STATEMENT);
-            let section = sections.get(&statement);
-            section.map_or(Named::Unknown, |&(symbol, addr)| Named::Section { symbol, addr })
+            let name =
+                |(index, (symbol, &target)): (usize, (&Symbol<'_>, &Target))| match symbol.place {
+                    Defined::Section(section) if symbol.kind == STT_SECTION.0 => {
+                        let statement = layout.statements[input].get(section as usize);
+                        self.section(statement.copied().unwrap_or(NO_STATEMENT))
+                    }
+                    _ => self.symbol(symbol, (input, index), target),
+                };
+            let symbols = objects[input].symbols.par_iter().with_min_len(SYMBOLS);
+            let named = symbols.zip(&targets[1..]).enumerate().map(name);
+            rayon::iter::once(Named::Symbol(0)).chain(named).collect()
         };
-        let symbols = objects[input].symbols.par_iter().with_min_len(SYMBOLS);
-        let named = symbols.zip(&targets[1..]).enumerate().map(of_symbol);
-        rayon::iter::once(Named::Symbol(0)).chain(named).collect()
-    };
-    targets.par_iter().enumerate().map(of_input).collect()
+        targets.par_iter().enumerate().map(of_input).collect()
+    }
 }
 
 #[cfg(test)]

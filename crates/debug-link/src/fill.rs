@@ -40,7 +40,7 @@ use image::consts::{
 use rayon::prelude::*;
 
 use crate::carve::{carve, gaps};
-use crate::emit::{Named, Renumbering};
+use crate::emit::{Known, Named, Renumbering};
 use crate::error::Error;
 use crate::filled::{self, Filled, RECORD};
 use crate::frame::{Frame, Origin};
@@ -161,16 +161,17 @@ impl<'i, 'a> Filler<'i, 'a> {
             filled::place_records(tables, linker, &objects, &mut sections)?;
             let locals = LocalIndexes::new(&objects, &targets, &symbols, map);
             let as_is = Renumbering::default();
-            let called = filled::Called {
-                seen: &seen,
-                locals: &locals,
-                new: frame.as_ref().map_or(&as_is, |frame| &frame.renumbering),
-                sections: match &frame {
-                    Some(frame) => frame.section_symbols(image, map, &[]),
-                    None => filled::section_symbols(image, map, &symbols),
-                },
+            let of_sections = match &frame {
+                Some(frame) => frame.section_symbols(image, map, &[]),
+                None => filled::section_symbols(image, map, &symbols),
             };
-            names = called.names(&objects, &layout, &targets);
+            let known = Known {
+                seen: &seen,
+                unshown: &locals,
+                new: frame.as_ref().map_or(&as_is, |frame| &frame.renumbering),
+                sections: &of_sections,
+            };
+            names = known.names(&objects, &layout, &targets);
         }
         // The linker refuses what debug info may do: to refer to what was thrown away.
         let discarded = targets.par_iter_mut().flatten().filter(|t| **t == Target::Discarded);

@@ -1,26 +1,20 @@
-//! The sections that are filled: where they are in the image, what is kept of them there, and what
-//! their symbols are called.
+//! The sections that are filled: where they are in the image, and what is kept of them there.
 
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
 use image::consts::{
     EM_X86_64, ET_EXEC, SHF_ALLOC, SHF_COMPRESSED, SHT_DYNAMIC, SHT_NOBITS, SHT_NOTE, SHT_RELA,
-    STB_LOCAL, STT_SECTION,
+    STT_SECTION,
 };
 use image::{Class, Elf, Endianness, Place as Defined, Section, Symbol};
-use rayon::prelude::*;
 
-use crate::emit::{Named, Renumbering};
 use crate::error::{Error, lossy};
 use crate::frame::{Extent, Frame, Origin, is_kept, statement};
-use crate::layout::{Layout, NO_STATEMENT, Place};
+use crate::layout::{Layout, Place};
 use crate::linker::Linker;
-use crate::locals::LocalIndexes;
 use crate::map::LinkMap;
 use crate::object::{Object, is_debug};
-use crate::seen::Seen;
-use crate::targets::{SYMBOLS, Target};
 
 /// Size of a relocation with its addend in bytes.
 pub(crate) const RECORD: usize = 24;
@@ -275,60 +269,4 @@ pub(crate) fn section_symbols(
         Some((statement, (*by_section.get(&output)?, addr)))
     };
     outputs.iter().filter_map(of_output).collect()
-}
-
-/// What symbols are called in the image.
-pub(crate) struct Called<'c> {
-    pub(crate) seen: &'c Seen,
-    pub(crate) locals: &'c LocalIndexes<'c>,
-    /// What becomes of the indexes of the image that is filled.
-    pub(crate) new: &'c Renumbering,
-    /// Symbol, by its new index, and address of each output section, by its statement in the map.
-    pub(crate) sections: HashMap<u32, (u32, u64)>,
-}
-
-impl Called<'_> {
-    /// By input, by symbol, what the symbol is called.
-    pub(crate) fn names(
-        &self,
-        objects: &[Arc<Object<'_>>],
-        layout: &Layout<'_>,
-        targets: &[Vec<Target>],
-    ) -> Vec<Vec<Named>> {
-        let of_input = |(input, object): (usize, &Arc<Object<'_>>)| {
-            let name = |(index, symbol): (usize, &Symbol<'_>)| {
-                let target = targets[input].get(index + 1).copied().unwrap_or(Target::Unknown);
-                match symbol.place {
-                    Defined::Section(section) if symbol.kind == STT_SECTION.0 => {
-                        let statement = layout.statements[input].get(section as usize);
-                        self.section(statement.copied().unwrap_or(NO_STATEMENT))
-                    }
-                    _ => self.symbol(symbol, (input, index), target),
-                }
-            };
-            let symbols = object.symbols.par_iter().enumerate().with_min_len(SYMBOLS).map(name);
-            rayon::iter::once(Named::Symbol(0)).chain(symbols).collect()
-        };
-        objects.par_iter().enumerate().map(of_input).collect()
-    }
-
-    fn section(&self, statement: u32) -> Named {
-        let section = self.sections.get(&statement);
-        section.map_or(Named::Unknown, |&(symbol, addr)| Named::Section { symbol, addr })
-    }
-
-    /// The name of a symbol, which is the one of that index in that input.
-    fn symbol(&self, symbol: &Symbol<'_>, (input, index): (usize, usize), target: Target) -> Named {
-        let found = if symbol.bind == STB_LOCAL.0 {
-            self.locals.local(input, index + 1)
-        } else {
-            // In the table the null symbol comes first.
-            let global = self.seen.find(input, index).map(|index| index + 1);
-            global.or_else(|| match target {
-                Target::Value(value) => self.locals.hidden(symbol.name, value),
-                _ => None,
-            })
-        };
-        found.map_or(Named::Unknown, |index| Named::Symbol(self.new.index(index)))
-    }
 }

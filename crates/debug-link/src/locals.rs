@@ -18,6 +18,7 @@ use image::Symbol;
 use image::consts::{STB_LOCAL, STT_FILE, STT_SECTION};
 use rayon::prelude::*;
 
+use crate::emit::{self, Unshown};
 use crate::linker::Linker;
 use crate::map::LinkMap;
 use crate::object::Object;
@@ -69,13 +70,20 @@ impl<'s> LocalIndexes<'s> {
     }
 
     /// The index of the local symbol `symbol` of the input `input`.
-    pub(crate) fn local(&self, input: usize, symbol: usize) -> Option<u32> {
-        self.of_inputs.get(input)?.get(symbol).copied().filter(|&index| index != 0)
+    fn local(&self, (input, symbol): emit::At) -> Option<u32> {
+        self.of_inputs.get(input)?.get(symbol + 1).copied()
     }
+}
 
-    /// The index of a symbol that is global in an input and not in the image.
-    pub(crate) fn hidden(&self, name: &[u8], value: u64) -> Option<u32> {
-        self.hidden.get(&(name, value)).copied().flatten()
+impl Unshown for LocalIndexes<'_> {
+    fn find(&self, symbol: &Symbol<'_>, at: emit::At, target: Target) -> Option<u32> {
+        let found = match target {
+            _ if symbol.bind == STB_LOCAL.0 => self.local(at)?,
+            Target::Value(value) => self.hidden.get(&(symbol.name, value)).copied().flatten()?,
+            Target::Merged { .. } | Target::Discarded | Target::Unknown => return None,
+        };
+        // Here the null symbol counts, and stands for none.
+        found.checked_sub(1)
     }
 }
 

@@ -7,7 +7,7 @@ use image::consts::SHT_REL;
 
 use crate::build_id;
 use crate::dialect::{BuildId, Dialect};
-use crate::emit::{self, Known, Locals, Named};
+use crate::emit::{Known, Locals, Named};
 use crate::error::{Error, lossy};
 use crate::frame::Frame;
 use crate::layout::{DebugSection, Layout, Piece};
@@ -75,8 +75,13 @@ impl<'a> Plan<'a> {
             check_kept(objects, layout, map.linker)?;
             let symbols_of = frame.section_symbols(&elf, map, &layout.debug);
             let locals = locals.unwrap_or_else(|| Locals::new(&symbols));
-            let known = Known { seen: &sections.seen, locals: &locals, new: &frame.renumbering };
-            names = emit::names(objects, layout, targets, known, &symbols_of);
+            let known = Known {
+                seen: &sections.seen,
+                unshown: &locals,
+                new: &frame.renumbering,
+                sections: &symbols_of,
+            };
+            names = known.names(objects, layout, targets);
         }
         Ok(Plan { image, sections, names, frame })
     }
