@@ -140,7 +140,7 @@ pub fn write_beside(
 }
 
 /// A hidden name next to `path`, this process's own.
-fn beside(path: &Path) -> PathBuf {
+pub fn beside(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".tmp_{name}.{}", std::process::id()))
 }

@@ -11,7 +11,8 @@
 
 use std::env;
 use std::fs::{self, Metadata};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use dwarf_btf::Remembered;
 use image::Elf;
@@ -19,7 +20,7 @@ use image::consts::{SHF_ALLOC, SHT_PROGBITS};
 use twox_hash::XxHash3_128;
 
 use crate::error::Result;
-use crate::files;
+use crate::{files, reuse};
 
 /// Name of the file, in the object tree. Kernel trees ignore files that begin with a dot.
 pub const TYPES: &str = ".vmlinker.types";
@@ -27,38 +28,49 @@ pub const TYPES: &str = ".vmlinker.types";
 /// In bytes.
 const LONGEST: u64 = 128 << 20;
 
-/// What is remembered of units.
+/// What is remembered of units. It is read when it is first asked for, which is beside the linker.
 #[derive(Debug)]
 pub struct KnownUnits {
+    /// The file, if there is to be one.
+    file: Option<PathBuf>,
+    read: OnceLock<Option<Read>>,
+}
+
+#[derive(Debug)]
+struct Read {
     /// A hash of this program.
     program: u128,
     bytes: Vec<u8>,
 }
 
 impl KnownUnits {
-    /// Nothing is known; `None` if this program cannot be told from others, so that nothing can be remembered.
-    pub fn none() -> Option<Self> {
-        Some(KnownUnits { program: program()?, bytes: Vec::new() })
+    /// Nothing is known.
+    pub fn none() -> Self {
+        KnownUnits { file: None, read: OnceLock::new() }
     }
 
-    /// What is remembered of the object tree `dir`, if anything is; `None` as for [`KnownUnits::none`].
-    pub fn load(dir: &Path) -> Option<Self> {
-        let path = dir.join(TYPES);
-        // Nothing that would be waited for, or fill the memory.
-        let ours = |meta: &Metadata| meta.is_file() && meta.len() <= LONGEST;
-        let there = fs::metadata(&path).is_ok_and(|meta| ours(&meta));
-        let bytes = if there { fs::read(&path).unwrap_or_default() } else { Vec::new() };
-        Some(KnownUnits { bytes, ..Self::none()? })
+    /// What is remembered of the object tree `dir`, if anything is.
+    pub fn of(dir: &Path) -> Self {
+        KnownUnits { file: Some(dir.join(TYPES)), read: OnceLock::new() }
     }
 
     /// Whether nothing is known.
     pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.remembered().is_none_or(|known| known.bytes.is_empty())
     }
 
-    /// As the encoder takes it.
-    pub fn remembered(&self) -> Remembered<'_> {
-        Remembered { by: self.program, bytes: &self.bytes }
+    /// As the encoder takes it; `None` if this program cannot be told from others, so that nothing can be remembered.
+    pub fn remembered(&self) -> Option<Remembered<'_>> {
+        let read = || Some(Read { program: program()?, bytes: self.read() });
+        let known = self.read.get_or_init(read).as_ref()?;
+        Some(Remembered { by: known.program, bytes: &known.bytes })
+    }
+
+    fn read(&self) -> Vec<u8> {
+        // Nothing that would be waited for, or fill the memory.
+        let ours = |meta: &Metadata| meta.is_file() && meta.len() <= LONGEST;
+        let there = self.file.as_ref().filter(|path| fs::metadata(path).is_ok_and(|m| ours(&m)));
+        there.and_then(|path| fs::read(path).ok()).unwrap_or_default()
     }
 
     /// Remembers these bytes in the object tree `dir`.
@@ -66,9 +78,7 @@ impl KnownUnits {
     /// # Errors
     /// The tree cannot be written to.
     pub fn save(dir: &Path, bytes: &[u8]) -> Result<()> {
-        // To rename over a file begins to write it to the disk at once.
-        Self::forget(dir)?;
-        files::write(&dir.join(TYPES), bytes)
+        reuse::write(&dir.join(TYPES), bytes)
     }
 
     /// Forgets what is remembered of the object tree `dir`.
@@ -100,7 +110,7 @@ mod tests {
     #[test]
     fn what_was_remembered_is_known_until_it_is_forgotten() {
         let dir = tempfile::tempdir().unwrap();
-        let known = || KnownUnits::load(dir.path()).unwrap().bytes;
+        let known = || KnownUnits::of(dir.path()).remembered().unwrap().bytes.to_vec();
         assert!(known().is_empty());
         KnownUnits::save(dir.path(), b"types").unwrap();
         KnownUnits::save(dir.path(), b"others").unwrap();

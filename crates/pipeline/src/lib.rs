@@ -33,6 +33,7 @@ mod process;
 pub mod progress;
 mod record;
 mod relink;
+mod reuse;
 pub mod say;
 mod shadow;
 mod sizes;
@@ -40,6 +41,7 @@ mod stage;
 pub mod timeline;
 mod toolbox;
 mod tree;
+mod version;
 
 pub use call::Call;
 pub use clean::clean;

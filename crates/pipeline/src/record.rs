@@ -4,15 +4,14 @@
 //! can be run again too. Benchmarks, bisection and bug reports start from it.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
 
 use crate::call::Call;
 use crate::error::{Error, Result};
-use crate::{files, process};
+use crate::files;
+use crate::version::version;
 
 /// Name of the record, in the object tree. Kernel trees ignore files that begin with a dot.
 pub const RECORD: &str = ".vmlinker.json";
@@ -100,20 +99,6 @@ impl Record {
 /// `dir` with all links resolved.
 pub fn absolute(dir: &Path) -> Result<PathBuf> {
     dir.canonicalize().map_err(|error| Error::file(dir, error.kind()))
-}
-
-/// The first line of `TOOL --version`, if it prints one.
-pub(crate) fn version(tool: &str) -> Option<String> {
-    let mut words = tool.split_whitespace();
-    let mut command = Command::new(words.next()?);
-    command.args(words).arg("--version").stdin(Stdio::null()).stderr(Stdio::null());
-    let mut text = Vec::new();
-    let answered = process::run_reading(&mut command, |mut stdout| {
-        // A tool that says nothing that can be read has no version.
-        let _ = stdout.read_to_end(&mut text);
-    });
-    answered.ok()?;
-    String::from_utf8_lossy(&text).lines().next().map(str::to_string)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::stage::{Options, Stage};
 use crate::timeline::{Link, Step, Timeline};
 use crate::toolbox::Toolbox;
 use crate::tree::Tree;
-use crate::{files, process, record, say};
+use crate::{files, process, say};
 
 /// Ending of a kernel's debug information, if it is in a file of its own.
 const DEBUG: &str = ".debug";
@@ -52,12 +52,13 @@ impl Relink {
     pub fn run(&self, jobs: &Jobs) -> Result<Link> {
         let timeline = Timeline::start();
         let mut record = Record::load(&self.build)?;
+        let tree = Tree::open(&record.call.dir, &record.call.srctree())?;
+        let tree = if self.options.cold { tree.never_linked() } else { tree };
         if let Some(ld) = &self.ld {
             record.call.ld.clone_from(ld);
-            let version = record::version(ld).unwrap_or_else(|| ld.clone());
+            let version = tree.linker.get(ld).unwrap_or_else(|| ld.clone());
             record.tools.insert("LD".to_string(), version);
         }
-        let tree = Tree::open(&record.call.dir, &record.call.srctree())?;
         if !self.options.keep_timestamp {
             renew_timestamp(&record.call)?;
         }

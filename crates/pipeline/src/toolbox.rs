@@ -15,8 +15,8 @@ use crate::error::{Error, Result};
 use crate::features::BtfRecipe;
 use crate::files;
 use crate::plan::{DebugInfo, Engine, EngineRequest, Engines, Part, Schedule};
+use crate::say;
 use crate::tree::Tree;
-use crate::{record, say};
 
 /// pahole writes BTF to a file of its own (`--btf_encode_detached`) from 1.22 on.
 const PAHOLE_DETACHED: u64 = 122;
@@ -255,7 +255,7 @@ fn lean_dialect(tree: &Tree, call: Option<&Call>) -> std::result::Result<Dialect
     if !single && call.words("KBUILD_VMLINUX_LIBS").next().is_some() {
         return Err("archives are linked as needed ($KBUILD_VMLINUX_LIBS)".to_string());
     }
-    let version = record::version(&call.ld).ok_or("the linker does not tell its version")?;
+    let version = tree.linker.get(&call.ld).ok_or("the linker does not tell its version")?;
     let flags = [&call.ldflags, &call.ldflags_vmlinux];
     let flags = flags.into_iter().flat_map(|flags| flags.split_whitespace());
     Dialect::detect(&version, flags).map_err(|error| error.to_string())

@@ -1,10 +1,12 @@
 //! A kernel tree, as the stage needs to know it: its script, its configuration, its features.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::features::Features;
+use crate::version::LinkerVersion;
 use crate::{files, install};
 
 /// Where Kbuild writes the configuration, relative to the object tree.
@@ -23,6 +25,8 @@ pub struct Tree {
     pub config: Config,
     /// What the script does.
     pub features: Features,
+    /// What its linker says of its version.
+    pub(crate) linker: Arc<LinkerVersion>,
 }
 
 impl Tree {
@@ -49,7 +53,14 @@ impl Tree {
             script,
             config: Config::parse(&config),
             features,
+            linker: Arc::new(LinkerVersion::of(dir)),
         })
+    }
+
+    /// The same, linked as if it had never been: its linker is asked who it is.
+    pub fn never_linked(self) -> Self {
+        self.linker.forget();
+        self
     }
 
     /// The tree whose objects are in `dir`; where its sources are is read from the `source` link or the

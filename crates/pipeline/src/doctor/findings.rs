@@ -8,7 +8,7 @@ use image::Elf;
 use crate::install::{self, State};
 use crate::plan::{Engine, Part, Schedule, Start};
 use crate::stage::link;
-use crate::{files, record};
+use crate::{files, version};
 
 use super::{Patient, Report, place, programs};
 
@@ -135,7 +135,7 @@ impl Report {
             self.next("install it, or name another: make LD=..., vmlinker relink --ld ...");
             return;
         };
-        let Some(version) = record::version(&call.ld) else {
+        let Some(version) = version::version(&call.ld) else {
             self.note(ABOUT, format!("{} does not tell its version", path.display()));
             return;
         };
@@ -209,7 +209,7 @@ impl Report {
         let known = if known { "its bytes are known" } else { "its bytes are not known" };
         let what = format!("the tree was configured with {}: {known}", name(configured));
         let program = patient.call.map_or("", |call| call.var("PAHOLE"));
-        let there = record::version(program).and_then(|version| number(&version));
+        let there = version::version(program).and_then(|version| number(&version));
         match there {
             Some(there) if there != configured => {
                 self.note(ABOUT, format!("{what}; {program} is {} now", name(there)));

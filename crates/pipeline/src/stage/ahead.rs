@@ -295,7 +295,7 @@ impl<'a, 'o: 'a> Ahead<'a, 'o> {
         let provisional = shared.provisional()?;
         let (functions, percpu) = (provisional.functions(), provisional.percpu());
         let expected = Expected::of_inputs(provisional.inputs(), functions, percpu)?;
-        let known = self.known.map(KnownUnits::remembered);
+        let known = self.known.and_then(KnownUnits::remembered);
         let reading = Reading::resume(self.memory, shared, &expected, options, known);
         // Of what was only looked at, little is released at once.
         self.shared.pages().forget_all();

@@ -10,10 +10,10 @@ use dwarf_btf::Encoded;
 
 use crate::error::{Error, Result};
 use crate::features::BtfRecipe;
-use crate::files;
 use crate::plan::{Engine, Linked, Part};
 use crate::progress::Progress;
 use crate::say;
+use crate::{files, reuse};
 
 use super::Stage;
 use super::ahead::Ahead;
@@ -57,7 +57,7 @@ impl Stage<'_> {
     fn write_btf(&self, types: &[u8], object: &str) -> Result<()> {
         let bytes = btf::to_object(types, &self.kernel_header()?, BTF_ALIGN);
         let bytes = bytes.map_err(|error| Error::file(self.path(object), error))?;
-        files::write(&self.path(object), &bytes)
+        reuse::write(&self.path(object), &bytes)
     }
 
     /// What pahole would write, byte for byte.

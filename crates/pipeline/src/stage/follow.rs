@@ -125,8 +125,8 @@ impl Stage<'_> {
     /// What is known of units, if anything is to be remembered.
     pub(super) fn known_units(&self) -> Option<KnownUnits> {
         let super::Options { cold, remember, .. } = self.options;
-        let known = if cold { KnownUnits::none() } else { KnownUnits::load(&self.tree.dir) };
-        known.filter(|known| remember || !known.is_empty())
+        let known = if cold { KnownUnits::none() } else { KnownUnits::of(&self.tree.dir) };
+        (remember || !known.is_empty()).then_some(known)
     }
 
     /// Remembers what the units of the kernel that is done have said.
@@ -145,7 +145,7 @@ impl Stage<'_> {
         }
     }
 
-    /// Notes the sizes of what was linked into the kernel that is done.
+    /// Notes the sizes of what was linked into the kernel that is done, and who has linked it.
     pub(super) fn remember(&self, plan: &Plan) {
         if !self.options.remember {
             return;
@@ -158,6 +158,10 @@ impl Stage<'_> {
         if let Err(error) = sizes.save(&self.tree.dir, &self.needs.output) {
             // The next link starts cold, which is no fault of this one.
             say::remark(format_args!("vmlinker: the sizes are not remembered: {error}"));
+        }
+        if let Err(error) = self.tree.linker.save() {
+            // The next link asks once more.
+            say::remark(format_args!("vmlinker: the linker is not remembered: {error}"));
         }
     }
 }

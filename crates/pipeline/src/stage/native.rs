@@ -4,8 +4,7 @@ use image::{Elf, Header, Patch};
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
-use crate::files;
-use crate::say;
+use crate::{files, reuse, say};
 
 use super::Stage;
 
@@ -19,7 +18,7 @@ impl Stage<'_> {
             let entries = sysmap::system_map_as(elf, filter, self.nm_flavor())?;
             Ok(sysmap::write_map(&entries, elf.class()))
         })?;
-        files::write(&self.path(map), &text)
+        reuse::write(&self.path(map), &text)
     }
 
     /// The tables of a symbol list, as an object.
@@ -42,7 +41,7 @@ impl Stage<'_> {
         for warning in warnings {
             say::remark(warning);
         }
-        files::write(&self.path(object), &bytes)
+        reuse::write(&self.path(object), &bytes)
     }
 
     /// Tables of the size that they had last time, as an object.
@@ -51,7 +50,7 @@ impl Stage<'_> {
         let (dialect, options) = self.kallsyms_form();
         let path = self.path(object);
         let made = sizes.to_object(dialect, &options, &self.kernel_header()?);
-        files::write(&path, &made.map_err(|error| Error::file(&path, error))?)
+        reuse::write(&path, &made.map_err(|error| Error::file(&path, error))?)
     }
 
     /// How the tree's tables are made.

@@ -1,21 +1,12 @@
-//! The kernel of the link before, whose file the new one is written into.
-//!
-//! Why: the pages and blocks of hundreds of megabytes are there already. To give them up and to get them again costs
-//! the system more than filling them; on a virtual machine, that hands free pages back to its host, several times
-//! as much as all else that is done to write a kernel.
-//!
-//! The file loses its name first, as if it were removed, so that nobody takes it for a kernel. It is written into only if
-//! nobody can see that: it has no other name, and no process has it open or mapped, which the system tells
-//! through a lease (fcntl(2), F_SETLEASE). Otherwise it is removed, and the kernel gets a new file.
+//! The kernel of the link before, whose file the new one is written into ([`reuse`]).
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::io;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::Result;
-use crate::files;
+use crate::{files, reuse};
 
 /// Name of the old kernel's file until the new one is written.
 pub const OLD: &str = ".tmp_vmlinux.old";
@@ -33,23 +24,7 @@ impl OldKernel {
     /// # Errors
     /// It cannot be removed.
     pub(super) fn take(image: &Path, path: PathBuf) -> Result<Option<Self>> {
-        // One that was left by a link that was killed.
-        files::remove(&path)?;
-        let ours = |found: &Metadata| {
-            let user = rustix::process::geteuid().as_raw();
-            found.is_file() && found.nlink() == 1 && found.uid() == user
-        };
-        if !fs::symlink_metadata(image).is_ok_and(|found| ours(&found)) {
-            return files::remove(image).map(|()| None);
-        }
-        files::rename(image, &path)?;
-        let opened = File::options().read(true).write(true).open(&path);
-        let file = opened.ok().filter(|file| file.metadata().is_ok_and(|found| ours(&found)));
-        match file {
-            Some(file) if is_only_ours(&file) => Ok(Some(OldKernel { file, path })),
-            // Taken apart by the system when whoever has it open is done.
-            _ => files::remove(&path).map(|()| None),
-        }
+        Ok(reuse::take(image, &path)?.map(|file| OldKernel { file, path }))
     }
 
     /// The file as a new one called `path`, of `len` bytes; what they are is left open.
@@ -71,19 +46,10 @@ impl Drop for OldKernel {
     }
 }
 
-/// Whether no other process, and nothing else in this one, has the file open or mapped.
-fn is_only_ours(file: &File) -> bool {
-    let lease = |kind: libc::c_int| {
-        // SAFETY: the descriptor is open, and the call takes no pointer.
-        unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, kind) }
-    };
-    // It is given back at once: nobody can open a file by a name that it had.
-    lease(libc::F_WRLCK) == 0 && lease(libc::F_UNLCK) == 0
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::os::unix::fs::MetadataExt;
 
     use super::*;
 

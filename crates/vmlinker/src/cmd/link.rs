@@ -35,6 +35,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let call = Call::new(&script, &args.words, &dir, var)?;
     let flags = StageFlags::from_env()?;
     let tree = Tree::open(&dir, &call.srctree())?;
+    let tree = if flags.cold { tree.never_linked() } else { tree };
     let mut toolbox = Toolbox::new(&tree, Some(&call), &flags.engines())?;
     toolbox.tell_fallbacks();
     let record = Record::new(&call);

@@ -145,6 +145,10 @@ const ENDING: [Section; 4] = [
                 "In an object tree: what its units have said of types, so that the next link reads those that changed. It can be removed at any time.",
             ),
             (
+                ".vmlinker.linker",
+                "In an object tree: what its linker said of its version, believed while that program is the same file. It can be removed at any time.",
+            ),
+            (
                 ".vmlinker.timeline",
                 "In an object tree: what its last two links did and when, for vmlinker-timeline(1).",
             ),
