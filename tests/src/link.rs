@@ -23,6 +23,8 @@ const RECORD: &str = ".vmlinker.json";
 const SIZES: &str = ".vmlinker.sizes";
 /// What it remembers of its units' types.
 const TYPES: &str = ".vmlinker.types";
+const STRINGS: &str = ".vmlinker.strings";
+const VERSION: &str = ".vmlinker.linker";
 
 /// The timelines of a tree's last links.
 pub const TIMELINE: &str = ".vmlinker.timeline";
@@ -94,7 +96,7 @@ impl Recorded {
     /// # Panics
     /// If `dir` exists or cannot be made.
     pub fn altered(&self, dir: &Path, change: impl FnOnce(&mut Value)) -> Self {
-        farm(&self.dir, dir, &[RECORD, SIZES, TYPES, TIMELINE]);
+        farm(&self.dir, dir, &[RECORD, SIZES, TYPES, STRINGS, VERSION, TIMELINE]);
         let text = fs::read_to_string(self.dir.join(RECORD)).expect("a record is text");
         let mut record: Value = serde_json::from_str(&text).expect("a record is JSON");
         change(&mut record);
@@ -232,8 +234,11 @@ impl PrivateTrees {
         let (source, build) = (dir.join("source"), dir.join("build"));
         farm(&shared, &source, &["scripts", "init"]);
         copy(&shared, &source, |name| matches!(name, "scripts" | "init"));
-        let made = ["vmlinux", "vmlinux.unstripped", "vmlinux.o", RECORD, SIZES, TYPES, TIMELINE];
-        let large = |name: &str| made.contains(&name) || name.starts_with(".tmp_vmlinux");
+        let made = ["vmlinux", "vmlinux.unstripped", "vmlinux.o"];
+        let ours = [RECORD, SIZES, TYPES, STRINGS, VERSION, TIMELINE];
+        let large = |name: &str| {
+            made.contains(&name) || ours.contains(&name) || name.starts_with(".tmp_vmlinux")
+        };
         fs::create_dir(&build).expect("a scratch directory is writable");
         copy(&built, &build, |name| !large(name) && !name.starts_with(".xtask"));
         let names = |path: &Path| path.to_str().expect("the cache's path is UTF-8").to_owned();

@@ -8,6 +8,7 @@
 //! name are taken together, input by input, as every kernel's script has it, and of the image's own sections those
 //! whose names begin alike; where the map says otherwise, a plan merges them again.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -28,7 +29,7 @@ use crate::object::{Input, Object, is_debug};
 use crate::plan::Plan;
 use crate::sections::DebugSections;
 use crate::sharded::Sharded;
-use crate::strings::Strings;
+use crate::strings::{self, Strings, ToRemember};
 use crate::targets::Globals;
 
 /// The first inputs of a link, ready for any number of plans.
@@ -48,6 +49,12 @@ pub(crate) type AllLookups<'a> = HashMap<(u32, u32), Lookups<'a>>;
 /// What tells groups of merged sections of the image apart: input and section of each member in the linker's order,
 /// `SHF_STRINGS`, entry size, alignment.
 type GroupKey = (Vec<(u32, u32)>, bool, u64, u64);
+
+/// Merged strings, and what is to be remembered of them.
+type MergedStrings<'a> = Result<(Strings<'a>, Option<ToRemember>), Error>;
+
+/// Sections that are merged into one: their name, and input and section of each in the linker's order.
+type StringSections<'a> = (&'a [u8], Vec<(u32, u32)>);
 
 /// What has been merged of the image's own sections.
 #[derive(Debug)]
@@ -74,9 +81,12 @@ fn key(group: &Group) -> GroupKey {
 /// The merged strings of some sections.
 #[derive(Debug)]
 struct Known<'a> {
+    name: &'a [u8],
     /// Input and section, in the linker's order.
     members: Vec<(u32, u32)>,
     merged: Result<Arc<Strings<'a>>, Error>,
+    /// What the next link may begin with, if it is not what this one has begun with.
+    to_remember: Option<ToRemember>,
 }
 
 impl<'a> Prepared<'a> {
@@ -86,14 +96,48 @@ impl<'a> Prepared<'a> {
     /// # Errors
     /// An input that cannot be followed exactly; see [`Error`].
     pub fn new(inputs: &[Input<'a>], linker: Linker) -> Result<Self, Error> {
+        Self::with(inputs, linker, |contents, linker, _| {
+            Ok((Strings::merge(contents, linker)?, None))
+        })
+    }
+
+    /// The same, with what was `remembered` of the last link, and so that [`Prepared::to_remember`] says what the next one
+    /// may begin with. Whatever `remembered` is, the result is the same: what is not of this kind is as good as nothing.
+    ///
+    /// # Errors
+    /// Those of [`Prepared::new`].
+    pub fn resume(inputs: &[Input<'a>], linker: Linker, remembered: &[u8]) -> Result<Self, Error> {
+        let known = |name: &[u8]| strings::known(remembered, name);
+        let mut prepared = Self::with(inputs, linker, |contents, linker, name| {
+            Strings::resume(contents, linker, known(name).as_ref())
+        })?;
+        if prepared.strings.iter().any(|strings| strings.to_remember.is_some()) {
+            // What is written next takes the place of all of it.
+            for strings in &mut prepared.strings {
+                let again = || known(strings.name).map(|known| known.again());
+                strings.to_remember = strings.to_remember.take().or_else(again);
+            }
+        }
+        Ok(prepared)
+    }
+
+    /// `merge` merges the contents of sections of that name.
+    fn with(
+        inputs: &[Input<'a>],
+        linker: Linker,
+        merge: impl Fn(Vec<&'a [u8]>, Linker, &[u8]) -> MergedStrings<'a> + Sync,
+    ) -> Result<Self, Error> {
         let objects: Vec<_> = Object::parse_all(inputs)?.into_iter().map(Arc::new).collect();
-        let merge = |members: Vec<(u32, u32)>| -> Known<'a> {
+        let merge = |(name, members): StringSections<'a>| -> Known<'a> {
             let contents =
                 members.iter().map(|&(input, section)| objects[input as usize].bytes(section));
             let contents = contents.collect::<Result<_, _>>();
-            let merged =
-                contents.and_then(|contents| Strings::merge(contents, linker)).map(Arc::new);
-            Known { members, merged }
+            let merged = contents.and_then(|contents| merge(contents, linker, name));
+            let (merged, to_remember) = match merged {
+                Ok((merged, to_remember)) => (Ok(Arc::new(merged)), to_remember),
+                Err(error) => (Err(error), None),
+            };
+            Known { name, members, merged, to_remember }
         };
         let groups = string_sections(&objects, linker);
         let strings: Vec<Known<'a>> = groups.into_par_iter().map(merge).collect();
@@ -105,6 +149,15 @@ impl<'a> Prepared<'a> {
         let entries = Remembered::new(gnu, |group| merge::entries(group, &objects).ok());
         let sharded = Remembered::new(lld, |group| merge::sharded(group, &objects).ok().flatten());
         Ok(Prepared { linker, objects, strings, lookups, entries, sharded })
+    }
+
+    /// What [`Prepared::resume`] may be given in the next link, as parts of a file; `None` if that is nothing, or what it was
+    /// given in this one is as good. Tied to this machine's byte order, and to no linker.
+    pub fn to_remember(&self) -> Option<Vec<Cow<'_, [u8]>>> {
+        let groups = self.strings.iter();
+        let groups: Vec<_> =
+            groups.filter_map(|group| Some((group.name, group.to_remember.as_ref()?))).collect();
+        (!groups.is_empty()).then(|| strings::parts(&groups))
     }
 
     /// Looks up where references to strings lead, with all threads of the current pool of rayon, until `stop` is set;
@@ -189,9 +242,9 @@ fn lookups<'a>(objects: &[Arc<Object<'a>>], strings: &[Known<'a>]) -> AllLookups
 }
 
 /// The sections of byte strings among the debug sections, by their names.
-fn string_sections(objects: &[Arc<Object<'_>>], linker: Linker) -> Vec<Vec<(u32, u32)>> {
+fn string_sections<'a>(objects: &[Arc<Object<'a>>], linker: Linker) -> Vec<StringSections<'a>> {
     let mut by_name: HashMap<&[u8], usize> = HashMap::new();
-    let mut groups: Vec<Vec<(u32, u32)>> = Vec::new();
+    let mut groups: Vec<StringSections<'a>> = Vec::new();
     for (input, object) in objects.iter().enumerate() {
         for (index, section) in object.elf.sections().iter().enumerate() {
             let flags = SHF_MERGE.0 | SHF_STRINGS.0;
@@ -200,10 +253,10 @@ fn string_sections(objects: &[Arc<Object<'_>>], linker: Linker) -> Vec<Vec<(u32,
             let merged = section.size == 0 || is_merged(linker, object, index);
             if is_debug(section) && section.flags & flags == flags && bytes && merged {
                 let group = *by_name.entry(section.name).or_insert_with(|| {
-                    groups.push(Vec::new());
+                    groups.push((section.name, Vec::new()));
                     groups.len() - 1
                 });
-                groups[group].push((input as u32, index as u32));
+                groups[group].1.push((input as u32, index as u32));
             }
         }
     }

@@ -18,9 +18,14 @@ use twox_hash::XxHash3_64;
 const SHARDS: usize = 32;
 
 /// The shard of an entry by its text, without the terminator of a string.
-pub(crate) fn shard(text: &[u8]) -> usize {
+fn shard(text: &[u8]) -> usize {
+    shard_of(XxHash3_64::oneshot(text))
+}
+
+/// The shard of an entry by the XXH3 hash of its text.
+pub(crate) fn shard_of(hash: u64) -> usize {
     // The linker keeps bits 1 to 31 of the hash, and takes the highest five of these.
-    XxHash3_64::oneshot(text) as u32 as usize >> (32 - SHARDS.ilog2())
+    hash as u32 as usize >> (32 - SHARDS.ilog2())
 }
 
 /// The merged entries of a number of input sections.

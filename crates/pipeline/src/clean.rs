@@ -10,6 +10,7 @@ use crate::known::TYPES;
 use crate::plan::DEBUG_FILE;
 use crate::record::RECORD;
 use crate::sizes::SIZES;
+use crate::strings::STRINGS;
 use crate::timeline::TIMELINE;
 use crate::version::LINKER;
 use crate::{files, stage};
@@ -24,7 +25,8 @@ pub fn clean(dir: &Path, srctree: &Path) -> Result<()> {
     let features = Features::detect(&files::read_text(&script)?);
     let mut patterns = features.map_err(|error| Error::file(&script, error))?.clean;
     let unfinished = [stage::UNFINISHED, stage::UNFINISHED_DEBUG];
-    let ours = [RECORD, SIZES, TYPES, LINKER, TIMELINE, DEBUG_FILE, stage::OLD, stage::HOLLOW];
+    let ours =
+        [RECORD, SIZES, TYPES, STRINGS, LINKER, TIMELINE, DEBUG_FILE, stage::OLD, stage::HOLLOW];
     patterns.extend(ours.into_iter().chain(unfinished).map(str::to_string));
     let entries = fs::read_dir(dir).map_err(|error| Error::file(dir, error.kind()))?;
     for entry in entries.flatten() {
@@ -55,7 +57,7 @@ mod tests {
         let script = "if is_enabled CONFIG_X; then\nobjs=vmlinux.o\nfi\nvmlinux_link .tmp_vmlinux1\n\
                       cleanup()\n{\n\trm -f .btf.*\n\trm -f vmlinux\n}\n";
         fs::write(dir.path().join("scripts/link-vmlinux.sh"), script).unwrap();
-        let ours = [RECORD, SIZES, TYPES, LINKER, TIMELINE, DEBUG_FILE];
+        let ours = [RECORD, SIZES, TYPES, STRINGS, LINKER, TIMELINE, DEBUG_FILE];
         for name in [".btf.vmlinux.bin.o", "vmlinux", "vmlinux.o"].into_iter().chain(ours) {
             fs::write(dir.path().join(name), "").unwrap();
         }

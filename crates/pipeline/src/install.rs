@@ -18,6 +18,7 @@ use crate::features::Features;
 use crate::known::KnownUnits;
 use crate::record::RECORD;
 use crate::sizes::Sizes;
+use crate::strings::KnownStrings;
 use crate::{files, process};
 
 /// What Kbuild runs.
@@ -148,6 +149,7 @@ pub fn uninstall(srctree: &Path) -> Result<()> {
     files::remove(&srctree.join(RECORD))?;
     Sizes::forget(srctree)?;
     KnownUnits::forget(srctree)?;
+    KnownStrings::forget(srctree)?;
     files::rename(&kept, &script)
 }
 

@@ -38,6 +38,7 @@ pub mod say;
 mod shadow;
 mod sizes;
 mod stage;
+mod strings;
 pub mod timeline;
 mod toolbox;
 mod tree;

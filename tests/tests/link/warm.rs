@@ -10,9 +10,10 @@ use serde_json::Value;
 
 use crate::variants::{LLD, without_the_flag_of_gnu_ld};
 
-/// What a tree remembers of its last link: sizes, and its units' types.
+/// What a tree remembers of its last link: sizes, its units' types, and its debug strings.
 const SIZES: &str = ".vmlinker.sizes";
 const TYPES: &str = ".vmlinker.types";
+const STRINGS: &str = ".vmlinker.strings";
 
 const LEAN: [&str; 2] = ["--schedule", "lean"];
 
@@ -75,7 +76,9 @@ fn links_once(name: &str, change: impl FnOnce(&mut Value)) {
     let tree = Predicted::new(name, change);
     tree.link(&["--remember"], 2, &format!("{name}, cold"));
     tree.link(&[], 1, &format!("{name}, warm"));
-    remembers_types(&tree, name);
+    for file in [TYPES, STRINGS] {
+        remembers(&tree, file, name);
+    }
     let right = tree.sizes();
     let mut smaller = right.clone();
     smaller["btf"] = 1_234_567.into();
@@ -88,10 +91,10 @@ fn links_once(name: &str, change: impl FnOnce(&mut Value)) {
     }
 }
 
-/// What is remembered of types is right, and anything else is as good as nothing.
-fn remembers_types(tree: &Predicted, name: &str) {
-    let file = tree.kernel.dir.join(TYPES);
-    let right = fs::read(&file).expect("types are remembered");
+/// What is remembered in this file is right, and anything else is as good as nothing.
+fn remembers(tree: &Predicted, file: &str, name: &str) {
+    let (file, name) = (tree.kernel.dir.join(file), format!("{name}, {file}"));
+    let right = fs::read(&file).expect("it is remembered");
     let mut damaged = right.clone();
     let middle = damaged.len() / 2;
     damaged[middle] ^= 1;
@@ -99,13 +102,13 @@ fn remembers_types(tree: &Predicted, name: &str) {
         [("cut off", right[..middle].to_vec()), ("damaged", damaged), ("foreign", vec![7; 4096])];
     for (what, bytes) in others {
         fs::write(&file, &bytes).expect("the view is writable");
-        tree.link(&[], 1, &format!("{name}, types are {what}"));
+        tree.link(&[], 1, &format!("{name} is {what}"));
         assert_eq!(fs::read(&file).expect("it stays"), bytes, "--output leaves it alone");
     }
     fs::write(&file, &right).expect("the view is writable");
     // What is remembered of what was remembered.
     for round in 0..2 {
-        tree.link(&["--remember"], 1, &format!("{name}, types are known, round {round}"));
+        tree.link(&["--remember"], 1, &format!("{name} is known, round {round}"));
         assert!(file.exists(), "{name}, round {round}");
     }
 }

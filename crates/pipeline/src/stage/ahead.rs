@@ -325,7 +325,7 @@ mod tests {
 
     /// Two links, of no objects; the steps that were noted, and whether something was ready when the first had ended.
     fn steps(threads: usize) -> (Vec<timeline::Step>, bool) {
-        let shared = Shared::new(&[], Linker::Gnu, None);
+        let shared = Shared::new(&[], Linker::Gnu, None, None);
         let memory = Memory::default();
         let ahead = Ahead::new(&shared, &memory, None, None);
         let (jobs, timeline) = (Jobs::Fixed(threads), Arc::new(Timeline::start()));
@@ -364,7 +364,7 @@ mod tests {
 
     #[test]
     fn a_link_that_never_comes_is_not_waited_for() {
-        let shared = Shared::new(&[], Linker::Gnu, None);
+        let shared = Shared::new(&[], Linker::Gnu, None, None);
         let memory = Memory::default();
         let ahead = Ahead::new(&shared, &memory, None, None);
         let jobs = Jobs::Fixed(2);

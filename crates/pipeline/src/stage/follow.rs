@@ -11,8 +11,10 @@ use crate::plan::{Action, Plan, Settle, Start, Step};
 use crate::process;
 use crate::say;
 use crate::sizes::Sizes;
+use crate::strings::KnownStrings;
 
 use super::ahead::Ahead;
+use super::inputs::Shared;
 use super::{Stage, compare};
 
 /// How far a plan was followed.
@@ -142,6 +144,29 @@ impl Stage<'_> {
         if let Err(error) = remembered {
             // The next link reads all units, which is no fault of this one.
             say::remark(format_args!("vmlinker: types are not remembered: {error}"));
+        }
+    }
+
+    /// What is known of strings, if anything is to be remembered.
+    pub(super) fn known_strings(&self) -> Option<KnownStrings> {
+        let super::Options { cold, remember, .. } = self.options;
+        let known = if cold { KnownStrings::default() } else { KnownStrings::load(&self.tree.dir) };
+        (remember || !known.is_empty()).then_some(known)
+    }
+
+    /// Remembers the strings of the kernel that is done, if the next link would not know them.
+    pub(super) fn remember_strings(&self, shared: &Shared<'_>) {
+        if !self.options.remember {
+            return;
+        }
+        let parts = shared.strings_to_remember();
+        let remembered = parts.map(|parts| {
+            let parts: Vec<&[u8]> = parts.iter().map(AsRef::as_ref).collect();
+            KnownStrings::save(&self.tree.dir, &parts)
+        });
+        if let Some(Err(error)) = remembered {
+            // The next link merges all strings, which is no fault of this one.
+            say::remark(format_args!("vmlinker: strings are not remembered: {error}"));
         }
     }
 

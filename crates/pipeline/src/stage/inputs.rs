@@ -18,6 +18,7 @@ use memmap2::Mmap;
 use crate::error::{Error, Result};
 use crate::files::{self, Reader};
 use crate::progress::Progress;
+use crate::strings::KnownStrings;
 
 use super::old::OldKernel;
 use super::{Stage, link};
@@ -107,6 +108,8 @@ pub(super) struct Shared<'o> {
     linker: Linker,
     prepared: OnceLock<std::result::Result<Prepared<'o>, debug_link::Error>>,
     provisional: OnceLock<Option<Provisional<'o>>>,
+    /// What is known of their strings, until they are merged; if anything is to be remembered of them.
+    strings: Mutex<Option<KnownStrings>>,
     /// So many bytes of their units have been read for types.
     units_read: Arc<AtomicU64>,
     /// The kernel of the link before, until its file is used.
@@ -116,13 +119,20 @@ pub(super) struct Shared<'o> {
 }
 
 impl<'o> Shared<'o> {
-    pub(super) fn new(objects: &'o [Object], linker: Linker, old: Option<OldKernel>) -> Self {
+    /// With what is known of their `strings`, if anything is to be remembered of them.
+    pub(super) fn new(
+        objects: &'o [Object],
+        linker: Linker,
+        old: Option<OldKernel>,
+        strings: Option<KnownStrings>,
+    ) -> Self {
         Shared {
             objects,
             pages: Pages::new(objects),
             linker,
             prepared: OnceLock::new(),
             provisional: OnceLock::new(),
+            strings: Mutex::new(strings),
             units_read: Arc::default(),
             old: Mutex::new(old),
             waited: AtomicU64::new(0),
@@ -148,7 +158,11 @@ impl<'o> Shared<'o> {
         let prepare = || {
             done_here = true;
             let inputs: Vec<Input<'o>> = self.objects.iter().map(Object::input).collect();
-            let prepared = Prepared::new(&inputs, self.linker);
+            let strings = self.strings.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let prepared = match strings {
+                Some(known) => Prepared::resume(&inputs, self.linker, known.remembered()),
+                None => Prepared::new(&inputs, self.linker),
+            };
             self.pages.forget_all();
             prepared
         };
@@ -158,6 +172,11 @@ impl<'o> Shared<'o> {
             self.waited.fetch_add(waited, Ordering::Relaxed);
         }
         prepared
+    }
+
+    /// What is to be remembered of their strings, as parts of a file, if that is not what was known.
+    pub(super) fn strings_to_remember(&self) -> Option<Vec<Cow<'_, [u8]>>> {
+        self.prepared.get()?.as_ref().ok()?.to_remember()
     }
 
     /// Whether they are made ready, or cannot be.

@@ -43,6 +43,7 @@ use crate::plan::{Action, DEBUG_FILE, DebugInfo, Engine, Needs, Part, Schedule, 
 use crate::process;
 use crate::say;
 use crate::sizes::Sizes;
+use crate::strings::KnownStrings;
 use crate::timeline::{self, Link, Timeline};
 use crate::toolbox::Toolbox;
 use crate::tree::Tree;
@@ -183,10 +184,12 @@ impl<'a> Stage<'a> {
         if self.options.cold && self.options.remember {
             let forgotten = Sizes::forget(&self.tree.dir);
             let forgotten = forgotten.and_then(|()| KnownUnits::forget(&self.tree.dir));
+            let forgotten = forgotten.and_then(|()| KnownStrings::forget(&self.tree.dir));
             forgotten.map_err(|error| error.in_step(&last_link))?;
         }
 
-        let shared = Shared::new(&objects, self.followed_linker(), old);
+        let strings = self.known_strings().filter(|_| lean);
+        let shared = Shared::new(&objects, self.followed_linker(), old, strings);
         self.objects = if lean { Some(shared.size()) } else { self.size_of_objects() };
         let toolbox = self.toolbox;
         let types = lean && self.needs.btf && toolbox.engines.of(Part::Btf) == Engine::Native;
@@ -207,6 +210,7 @@ impl<'a> Stage<'a> {
             if known.is_some() {
                 stage.remember_units(to_remember.as_deref());
             }
+            stage.remember_strings(&shared);
             Ok(stage.contents(&plan))
         });
         let contents = contents.map_err(|error| error.in_step(last_link))?;

@@ -149,6 +149,10 @@ const ENDING: [Section; 4] = [
                 "In an object tree: what its linker said of its version, believed while that program is the same file. It can be removed at any time.",
             ),
             (
+                ".vmlinker.strings",
+                "In an object tree: of which strings its debug strings were, so that the next link merges those that changed. It can be removed at any time.",
+            ),
+            (
                 ".vmlinker.timeline",
                 "In an object tree: what its last two links did and when, for vmlinker-timeline(1).",
             ),
