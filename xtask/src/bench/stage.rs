@@ -224,8 +224,8 @@ pub fn run(setting: &Setting, vmlinker: &Path) -> Result<()> {
     page.text(
         "CPU time and peak are those of the processes that were waited for, children included. Before a later link \
          a letter of a message and one of a variable's name were changed in `vmlinux.o`, so that one unit is another; it \
-         knows how large kallsyms and BTF were in the link before and what the other units say of types, and finds that \
-         link's kernel, as every build in a tree does. The others find none: to remove it, which takes \
+         knows how large kallsyms and BTF were in the link before, what the other units say of types, and most strings, \
+         and finds that link's kernel, as every build in a tree does. The others find none: to remove it, which takes \
          0.1 s and more, is not counted. Before each run of every side the files of the run before were written to the \
          disk; half of the available memory, 4 GiB at most, was used and freed, for a virtual machine that gives free \
          pages back to its host pays for them again, which would count for whoever comes next; and the files of the \
