@@ -78,7 +78,8 @@
 //! `vmlinker timeline` shows what each step of a link costs, and `cargo xtask bench` the whole of it, on a kernel with 1 GB
 //! of `vmlinux.o` and 899 MB of image. What bounds it there:
 //! - [`Prepared`] is bound by merging strings, ten million of them: for each a hash, a look-up and a comparison, and two
-//!   waits for memory. With what is remembered of the last link ([`Prepared::resume`]) it takes a third of that.
+//!   waits for memory. What is remembered of the last link ([`Prepared::resume`]) spares all that for
+//!   strings that are the same; what remains is a hash of all bytes.
 //! - [`Plan::make`] is bound by the processor as long as there are two threads. With more of them GNU ld's build ID is the
 //!   bound: SHA-1 depends on itself from block to block. It is taken
 //!   while parts are made (`in_order`). ld.lld's is not a sequence.

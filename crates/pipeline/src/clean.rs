@@ -6,14 +6,10 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::features::Features;
 use crate::install::original_script;
-use crate::known::TYPES;
 use crate::plan::DEBUG_FILE;
 use crate::record::RECORD;
-use crate::sizes::SIZES;
-use crate::strings::STRINGS;
 use crate::timeline::TIMELINE;
-use crate::version::LINKER;
-use crate::{files, stage};
+use crate::{files, remembered, stage};
 
 /// Removes from the object tree `dir` what the `cleanup` of the kernel's own script in `srctree`
 /// removes, and what vmlinker leaves there.
@@ -25,9 +21,9 @@ pub fn clean(dir: &Path, srctree: &Path) -> Result<()> {
     let features = Features::detect(&files::read_text(&script)?);
     let mut patterns = features.map_err(|error| Error::file(&script, error))?.clean;
     let unfinished = [stage::UNFINISHED, stage::UNFINISHED_DEBUG];
-    let ours =
-        [RECORD, SIZES, TYPES, STRINGS, LINKER, TIMELINE, DEBUG_FILE, stage::OLD, stage::HOLLOW];
-    patterns.extend(ours.into_iter().chain(unfinished).map(str::to_string));
+    let ours = [RECORD, TIMELINE, DEBUG_FILE, stage::OLD, stage::HOLLOW];
+    let ours = ours.into_iter().chain(remembered::FILES).chain(unfinished);
+    patterns.extend(ours.map(str::to_string));
     let entries = fs::read_dir(dir).map_err(|error| Error::file(dir, error.kind()))?;
     for entry in entries.flatten() {
         let name = entry.file_name();
@@ -57,7 +53,7 @@ mod tests {
         let script = "if is_enabled CONFIG_X; then\nobjs=vmlinux.o\nfi\nvmlinux_link .tmp_vmlinux1\n\
                       cleanup()\n{\n\trm -f .btf.*\n\trm -f vmlinux\n}\n";
         fs::write(dir.path().join("scripts/link-vmlinux.sh"), script).unwrap();
-        let ours = [RECORD, SIZES, TYPES, STRINGS, LINKER, TIMELINE, DEBUG_FILE];
+        let ours = [RECORD, TIMELINE, DEBUG_FILE].into_iter().chain(remembered::FILES);
         for name in [".btf.vmlinux.bin.o", "vmlinux", "vmlinux.o"].into_iter().chain(ours) {
             fs::write(dir.path().join(name), "").unwrap();
         }

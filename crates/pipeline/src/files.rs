@@ -28,6 +28,16 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(|error| fault(path, &error))
 }
 
+/// Whether there is a file of at most `longest` bytes: nothing that would be waited for, or fill the memory.
+pub fn is_short(path: &Path, longest: u64) -> bool {
+    fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() <= longest)
+}
+
+/// The bytes of such a file, if it can be read.
+pub fn read_short(path: &Path, longest: u64) -> Option<Vec<u8>> {
+    is_short(path, longest).then(|| fs::read(path).ok()).flatten()
+}
+
 /// Maps a file for reading.
 pub fn map(path: &Path) -> Result<Mmap> {
     let mapped = File::open(path).and_then(|file| map_open(&file));

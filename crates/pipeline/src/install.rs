@@ -15,11 +15,8 @@ use std::process::{Command, Output};
 
 use crate::error::{Error, Result};
 use crate::features::Features;
-use crate::known::KnownUnits;
 use crate::record::RECORD;
-use crate::sizes::Sizes;
-use crate::strings::KnownStrings;
-use crate::{files, process};
+use crate::{files, process, remembered};
 
 /// What Kbuild runs.
 const SCRIPT: &str = "scripts/link-vmlinux.sh";
@@ -147,9 +144,7 @@ pub fn uninstall(srctree: &Path) -> Result<()> {
     }
     // A kernel that is built where its sources are has the record of its link here, and what is remembered of it.
     files::remove(&srctree.join(RECORD))?;
-    Sizes::forget(srctree)?;
-    KnownUnits::forget(srctree)?;
-    KnownStrings::forget(srctree)?;
+    remembered::forget(srctree)?;
     files::rename(&kept, &script)
 }
 

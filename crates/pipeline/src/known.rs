@@ -10,7 +10,6 @@
 //! 10 to 20 MB for a kernel of 3000 units, and none larger than [`LONGEST`] is written or read.
 
 use std::env;
-use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -67,26 +66,18 @@ impl KnownUnits {
     }
 
     fn read(&self) -> Vec<u8> {
-        // Nothing that would be waited for, or fill the memory.
-        let ours = |meta: &Metadata| meta.is_file() && meta.len() <= LONGEST;
-        let there = self.file.as_ref().filter(|path| fs::metadata(path).is_ok_and(|m| ours(&m)));
-        there.and_then(|path| fs::read(path).ok()).unwrap_or_default()
+        let bytes = self.file.as_ref().and_then(|path| files::read_short(path, LONGEST));
+        bytes.unwrap_or_default()
     }
 
-    /// Remembers these bytes in the object tree `dir`.
+    /// Remembers these bytes in the object tree `dir`; without any, what was remembered is forgotten: what this link could
+    /// make nothing of is no use to the next.
     ///
     /// # Errors
     /// The tree cannot be written to.
-    pub fn save(dir: &Path, bytes: &[u8]) -> Result<()> {
-        reuse::write(&dir.join(TYPES), bytes)
-    }
-
-    /// Forgets what is remembered of the object tree `dir`.
-    ///
-    /// # Errors
-    /// The file cannot be removed.
-    pub fn forget(dir: &Path) -> Result<()> {
-        files::remove(&dir.join(TYPES))
+    pub fn save(dir: &Path, bytes: Option<&[u8]>) -> Result<()> {
+        let path = dir.join(TYPES);
+        bytes.map_or_else(|| files::remove(&path), |bytes| reuse::write(&path, bytes))
     }
 }
 
@@ -105,6 +96,8 @@ fn program() -> Option<u128> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -112,11 +105,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let known = || KnownUnits::of(dir.path()).remembered().unwrap().bytes.to_vec();
         assert!(known().is_empty());
-        KnownUnits::save(dir.path(), b"types").unwrap();
-        KnownUnits::save(dir.path(), b"others").unwrap();
+        KnownUnits::save(dir.path(), Some(b"types")).unwrap();
+        KnownUnits::save(dir.path(), Some(b"others")).unwrap();
         assert_eq!(known(), b"others");
-        KnownUnits::forget(dir.path()).unwrap();
-        KnownUnits::forget(dir.path()).unwrap();
+        KnownUnits::save(dir.path(), None).unwrap();
+        KnownUnits::save(dir.path(), None).unwrap();
         assert!(known().is_empty());
         // A directory, and a file that is too long.
         fs::create_dir(dir.path().join(TYPES)).unwrap();

@@ -33,6 +33,7 @@ mod process;
 pub mod progress;
 mod record;
 mod relink;
+mod remembered;
 mod reuse;
 pub mod say;
 mod shadow;

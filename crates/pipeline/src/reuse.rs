@@ -3,7 +3,7 @@
 //! Why: the pages and blocks of such a file are there already. To give them up and to get them again costs the system
 //! more than filling them; on a virtual machine, that hands free pages back to its host, several times as much as all else
 //! that is done to write a kernel. And a file system may begin to write a new file to the disk at once when it takes the
-//! name of another (ext4's `auto_da_alloc`): 8 MB are written in 0.7 ms into an old file and in 8 ms over it.
+//! name of another (ext4's `auto_da_alloc`), and whoever renamed it waits for that.
 //!
 //! The file loses its name first, as if it were removed, so that nobody takes it for what it is to be. It is written into
 //! only if nobody can see that: it has no other name, and no process has it open or mapped, which the system tells

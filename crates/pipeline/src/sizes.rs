@@ -10,7 +10,6 @@
 //! links that run at once leave one of their predictions, and a killed one leaves the old. Nothing larger than
 //! [`LIMIT`] is believed, for it would be written to the disk.
 
-use std::fs::{self, Metadata};
 use std::path::Path;
 
 use image::Elf;
@@ -29,8 +28,8 @@ const FORMAT: u32 = 2;
 /// What no kernel's tables or types come near, in bytes.
 const LIMIT: u64 = 1 << 28;
 
-/// No file of ours is as long as this, in bytes.
-const LONGEST: u64 = 4096;
+/// No file of ours is longer than this, in bytes.
+const LONGEST: u64 = 4095;
 
 /// The sizes of what is linked into a kernel.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -76,11 +75,7 @@ impl Sizes {
 
     /// What is remembered of the object tree `dir`, where its link makes `output`.
     pub fn load(dir: &Path, output: &str) -> Option<Self> {
-        let path = dir.join(SIZES);
-        // Nothing that would be waited for, or fill the memory.
-        let ours = |meta: &Metadata| meta.is_file() && meta.len() < LONGEST;
-        fs::metadata(&path).ok().filter(ours)?;
-        let text = files::read(&path).ok()?;
+        let text = files::read_short(&dir.join(SIZES), LONGEST)?;
         let known: Remembered = serde_json::from_slice(&text).ok()?;
         let ours = known.format == FORMAT && known.vmlinker == env!("CARGO_PKG_VERSION");
         let kallsyms = known.kallsyms.map(|Kallsyms { symbols, names, tokens }| kallsyms::Sizes {
@@ -115,14 +110,6 @@ impl Sizes {
         files::write(&dir.join(SIZES), format!("{text}\n").as_bytes())
     }
 
-    /// Forgets what is remembered of the object tree `dir`.
-    ///
-    /// # Errors
-    /// The file cannot be removed.
-    pub fn forget(dir: &Path) -> Result<()> {
-        files::remove(&dir.join(SIZES))
-    }
-
     /// What a link with `needs` is to do that knows this.
     pub fn needed(known: Option<&Self>, needs: Needs) -> Needs {
         let refused = known.is_some_and(|known| known.filled_by_linker);
@@ -149,7 +136,10 @@ impl Sizes {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+    use crate::remembered;
 
     const KNOWN: Sizes = Sizes {
         kallsyms: Some(kallsyms::Sizes { symbols: 46_875, names: 600_000, tokens: 900 }),
@@ -164,8 +154,8 @@ mod tests {
         KNOWN.save(dir.path(), "vmlinux").unwrap();
         assert_eq!(Sizes::load(dir.path(), "vmlinux"), Some(KNOWN));
         assert_eq!(Sizes::load(dir.path(), "vmlinux.unstripped"), None);
-        Sizes::forget(dir.path()).unwrap();
-        Sizes::forget(dir.path()).unwrap();
+        remembered::forget(dir.path()).unwrap();
+        remembered::forget(dir.path()).unwrap();
         assert_eq!(Sizes::load(dir.path(), "vmlinux"), None);
     }
 

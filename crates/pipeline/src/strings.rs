@@ -10,7 +10,6 @@
 //! There is one for a tree, four bytes for each string (50 MB for the defconfig of 6.12), and none larger than [`LONGEST`]
 //! is written or read.
 
-use std::fs;
 use std::path::Path;
 
 use memmap2::Mmap;
@@ -32,8 +31,7 @@ impl KnownStrings {
     /// What is remembered in the object tree `dir`, if anything is.
     pub fn load(dir: &Path) -> Self {
         let path = dir.join(STRINGS);
-        // Nothing that would be waited for, or fill the memory.
-        let there = fs::metadata(&path).is_ok_and(|meta| meta.is_file() && meta.len() <= LONGEST);
+        let there = files::is_short(&path, LONGEST);
         KnownStrings(there.then(|| files::map(&path).ok()).flatten())
     }
 
@@ -52,27 +50,22 @@ impl KnownStrings {
     /// # Errors
     /// The tree cannot be written to.
     pub fn save(dir: &Path, parts: &[&[u8]]) -> Result<()> {
+        let path = dir.join(STRINGS);
         // To rename over a file begins to write it to the disk at once.
-        Self::forget(dir)?;
+        files::remove(&path)?;
         if parts.iter().map(|part| part.len() as u64).sum::<u64>() > LONGEST {
             return Ok(());
         }
-        let path = dir.join(STRINGS);
         files::write_beside(&path, parts, None).map_err(|error| files::fault(&path, &error))
-    }
-
-    /// Forgets what is remembered in the object tree `dir`.
-    ///
-    /// # Errors
-    /// The file cannot be removed.
-    pub fn forget(dir: &Path) -> Result<()> {
-        files::remove(&dir.join(STRINGS))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+    use crate::remembered;
 
     #[test]
     fn what_was_remembered_is_known_until_it_is_forgotten() {
@@ -82,8 +75,8 @@ mod tests {
         KnownStrings::save(dir.path(), &[b"strings"]).unwrap();
         KnownStrings::save(dir.path(), &[b"some ", b"others"]).unwrap();
         assert_eq!(known().remembered(), b"some others");
-        KnownStrings::forget(dir.path()).unwrap();
-        KnownStrings::forget(dir.path()).unwrap();
+        remembered::forget(dir.path()).unwrap();
+        remembered::forget(dir.path()).unwrap();
         assert!(known().is_empty());
         // A directory, and a file that is too long.
         fs::create_dir(dir.path().join(STRINGS)).unwrap();

@@ -1,15 +1,15 @@
 //! What tools say of their versions; what the linker has said is remembered in the tree.
 //!
 //! Why: how the kernel is to be linked depends on who links it, so nothing can begin before that is known, and a linker that
-//! loads LLVM takes 25 ms to say who it is.
+//! loads LLVM takes longer to say who it is than all that is read before it (READ in `vmlinker timeline`).
 //!
 //! What was said is believed as long as the program is the same file, unchanged: device, inode, size, and the times of the
 //! last change of its contents and of all else (which nobody can set). That is what ccache asks of a compiler. A script is
-//! asked each time, for what it starts may be another program by now. A file of ours that is missing, cut off, foreign or of
+//! asked each time, and so is a command of several words, for what these start may be another program by now. A file of ours that is missing, cut off, foreign or of
 //! another version is no error: the linker is asked.
 
 use std::env;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -27,8 +27,8 @@ pub const LINKER: &str = ".vmlinker.linker";
 /// Form of the file; a change of the form or of what stands for a program gets the next number.
 const FORMAT: u32 = 1;
 
-/// No file of ours is as long as this, in bytes.
-const LONGEST: u64 = 4096;
+/// No file of ours is longer than this, in bytes.
+const LONGEST: u64 = 4095;
 
 /// What the linker of an object tree has said.
 #[derive(Debug)]
@@ -83,7 +83,7 @@ impl LinkerVersion {
         if matches!(*said, Said::Perhaps) {
             *said = self.load().map_or(Said::Now(None), Said::Before);
         }
-        let program = command.split_whitespace().next().and_then(Program::of);
+        let program = Program::of_command(command);
         if let Said::Before(answer) | Said::Now(Some(answer)) = &*said
             && answer.command == command
             && answer.program == program
@@ -118,17 +118,21 @@ impl LinkerVersion {
     }
 
     fn load(&self) -> Option<Answer> {
-        let path = self.dir.join(LINKER);
-        // Nothing that would be waited for, or fill the memory.
-        let ours = |meta: &Metadata| meta.is_file() && meta.len() < LONGEST;
-        fs::metadata(&path).ok().filter(ours)?;
-        let answer: Answer = serde_json::from_slice(&files::read(&path).ok()?).ok()?;
+        let text = files::read_short(&self.dir.join(LINKER), LONGEST)?;
+        let answer: Answer = serde_json::from_slice(&text).ok()?;
         let ours = answer.format == FORMAT && answer.vmlinker == env!("CARGO_PKG_VERSION");
         (ours && answer.program.is_some()).then_some(answer)
     }
 }
 
 impl Program {
+    /// The program that a command is; `None` if there is none, or it may start another.
+    fn of_command(command: &str) -> Option<Self> {
+        let mut words = command.split_whitespace();
+        let (name, None) = (words.next()?, words.next()) else { return None };
+        Self::of(name)
+    }
+
     /// The program that is started by this name; `None` if there is none, or it is a script.
     fn of(name: &str) -> Option<Self> {
         let found = |path: &PathBuf| {
@@ -225,6 +229,22 @@ mod tests {
             fs::write(&file, &other).unwrap();
             assert_eq!(LinkerVersion::of(dir.path()).get(&command).as_ref(), Some(&said));
         }
+    }
+
+    #[test]
+    fn what_another_program_starts_is_asked_each_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let (linker, said) = program(dir.path());
+        let launched = |linker: &str| {
+            let asked = LinkerVersion::of(dir.path());
+            let said = asked.get(&format!("env {linker}"));
+            asked.save().unwrap();
+            said
+        };
+        assert_eq!(launched(&linker), Some(said));
+        assert!(!dir.path().join(LINKER).exists());
+        fs::write(&linker, "#!/bin/sh\necho another\n").unwrap();
+        assert_eq!(launched(&linker).as_deref(), Some("another"));
     }
 
     #[test]

@@ -136,12 +136,7 @@ impl Stage<'_> {
         if !self.options.remember {
             return;
         }
-        // What this link could make nothing of is no use to the next.
-        let remembered = match known {
-            Some(known) => KnownUnits::save(&self.tree.dir, known),
-            None => KnownUnits::forget(&self.tree.dir),
-        };
-        if let Err(error) = remembered {
+        if let Err(error) = KnownUnits::save(&self.tree.dir, known) {
             // The next link reads all units, which is no fault of this one.
             say::remark(format_args!("vmlinker: types are not remembered: {error}"));
         }

@@ -37,13 +37,12 @@ use crate::faults::{self, Doomed};
 use crate::features::BtfRecipe;
 use crate::files;
 use crate::jobs::Jobs;
-use crate::known::KnownUnits;
 use crate::lock::Lock;
 use crate::plan::{Action, DEBUG_FILE, DebugInfo, Engine, Needs, Part, Schedule, Step};
 use crate::process;
+use crate::remembered;
 use crate::say;
 use crate::sizes::Sizes;
-use crate::strings::KnownStrings;
 use crate::timeline::{self, Link, Timeline};
 use crate::toolbox::Toolbox;
 use crate::tree::Tree;
@@ -182,9 +181,7 @@ impl<'a> Stage<'a> {
         let (objects, witness) = objects.map_err(|error| error.in_step(&last_link))?;
 
         if self.options.cold && self.options.remember {
-            let forgotten = Sizes::forget(&self.tree.dir);
-            let forgotten = forgotten.and_then(|()| KnownUnits::forget(&self.tree.dir));
-            let forgotten = forgotten.and_then(|()| KnownStrings::forget(&self.tree.dir));
+            let forgotten = remembered::forget(&self.tree.dir);
             forgotten.map_err(|error| error.in_step(&last_link))?;
         }
 
