@@ -117,7 +117,7 @@ impl Arena {
 #[derive(Debug)]
 pub(crate) struct Strings<'s> {
     /// By offset into `section`: the number of the string and 1, 0 before it is met, or [`UNMET`]. Its pages come when
-    /// they are touched.
+    /// they are touched ([`Strings::touch`]).
     by_offset: Box<[AtomicU32]>,
     shards: Vec<Mutex<Shard<'s>>>,
     section: &'s [u8],
@@ -168,6 +168,16 @@ impl<'s> Strings<'s> {
             resumed: AtomicBool::new(false),
             old_codes: Mutex::default(),
         }
+    }
+
+    /// Has the system give all memory of offsets at once, before any is met. What is read before it is written is given
+    /// twice, a page of zeros first, and to take that back all processors are interrupted: where most names are met, it
+    /// took as long as to look them all up.
+    pub fn touch(&mut self) {
+        const PAGE: usize = 4096 / size_of::<AtomicU32>();
+        const PAGES: usize = 256;
+        let pages = self.by_offset.par_chunks(PAGE).with_min_len(PAGES);
+        pages.for_each(|page| page[0].store(0, Ordering::Relaxed));
     }
 
     /// Makes room for so many strings more.

@@ -80,7 +80,8 @@ impl<'s> Reader<'s> {
         symbols: &Unsorted<'s>,
     ) -> (Self, Vec<StrId>) {
         let sections = dwarf.sections();
-        let strings = Strings::new(sections.strings, arena);
+        let mut strings = Strings::new(sections.strings, arena);
+        strings.touch();
         let names = OwnNames::new(&strings);
         let functions = symbols.names(&strings, &|name| strings.intern(name));
         let note = lto_note(elf);
@@ -108,8 +109,9 @@ impl<'s> Reader<'s> {
     ) -> Option<Self> {
         let sections = dwarf.sections();
         let mut strings = Strings::new(sections.strings, arena);
-        if let Some(saved) = saved {
-            strings.resume(saved)?;
+        match saved {
+            Some(saved) => strings.resume(saved)?,
+            None => strings.touch(),
         }
         let names = OwnNames::new(&strings);
         Some(Reader {
