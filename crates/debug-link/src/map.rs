@@ -163,7 +163,7 @@ impl<'m> LinkMap<'m> {
 }
 
 /// The lines of a text, without line feeds; the last is empty where the text ends in one.
-fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
         let text = rest?;

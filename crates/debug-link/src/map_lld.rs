@@ -22,7 +22,7 @@ use hashbrown::HashMap;
 
 use crate::error::Error;
 use crate::linker::Linker;
-use crate::map::{LinkMap, Listed, Statement};
+use crate::map::{LinkMap, Listed, Statement, lines};
 use crate::script::{self, Output};
 
 /// What ld.lld calls the file of a section that it has made.
@@ -44,7 +44,7 @@ impl<'m> LinkMap<'m> {
     /// # Errors
     /// A text that is no such map, a script that is not understood.
     pub fn parse_lld(text: &'m [u8], script: &'m [u8]) -> Result<Self, Error> {
-        let mut lines = text.split(|&b| b == b'\n').enumerate();
+        let mut lines = lines(text).enumerate();
         let heading = lines.next().map(|(_, line)| line.trim_ascii());
         let is_map = |line: &[u8]| line.starts_with(b"VMA ") && line.ends_with(b"Symbol");
         if !heading.is_some_and(is_map) || text.last() != Some(&b'\n') {
@@ -52,7 +52,7 @@ impl<'m> LinkMap<'m> {
         }
         let mut linked: Vec<Statement<'m>> = Vec::new();
         for (index, line) in lines {
-            if line.is_empty() {
+            if line.is_empty() || is_symbol(line) {
                 continue;
             }
             let bad = |cause| Error::Map { line: index + 1, cause };
@@ -75,13 +75,29 @@ impl<'m> LinkMap<'m> {
     }
 }
 
+/// Whether a line is that of a symbol, by columns of the usual widths; most are, and need not be taken apart. Where a
+/// number is wider than its column, or anything else stands where it should not, a line is told by its text.
+fn is_symbol(line: &[u8]) -> bool {
+    /// Where the numbers end, a bit for each column.
+    const ENDS: u64 = 1 << 15 | 1 << 32 | 1 << 41 | 1 << 47;
+    /// Behind them, to where input sections stand.
+    const DEPTH: usize = 9;
+    let Some((numbers, rest)) = line.split_first_chunk::<49>() else { return false };
+    if !rest.starts_with(&[b' '; DEPTH]) {
+        return false;
+    }
+    let filled = (0..).zip(numbers).fold(0, |filled, (at, &b)| filled | u64::from(b != b' ') << at);
+    filled & !(filled >> 1) == ENDS
+}
+
 impl<'m> Line<'m> {
     /// `None` if the line has other columns; the inner `None` for symbols and what has no text.
     fn parse(line: &'m [u8]) -> Option<Option<Self>> {
         let mut rest = line;
         let mut columns = [&line[..0]; 4];
         for column in &mut columns {
-            rest = rest.trim_ascii_start();
+            let start = rest.iter().position(|&b| b != b' ')?;
+            rest = &rest[start..];
             let end = memchr::memchr(b' ', rest)?;
             (*column, rest) = rest.split_at(end);
         }
@@ -195,6 +211,40 @@ ffffffff82018000 ffffffff82018000        0     1
         assert_eq!(listed.align, Some(16));
         assert_eq!(map.statements[1].inputs[0].file, b"vmlinux.a(core.o)");
         assert_eq!(map.statements[2].patterns, [[b".debug_info"]]);
+    }
+
+    #[test]
+    fn a_line_is_told_by_columns_as_it_is_by_its_text() {
+        const SYMBOL: &[u8] =
+            b"ffffffff81000000          1000000      123     1                 pvh_start_xen";
+        assert!(is_symbol(SYMBOL));
+        assert!(
+            MAP.lines().filter(|line| is_symbol(line.as_bytes())).eq([MAP.lines().nth(5).unwrap()])
+        );
+        let check = |line: &[u8]| {
+            let shown = String::from_utf8_lossy(line);
+            assert!(!is_symbol(line) || matches!(Line::parse(line), Some(None)), "{shown:?}");
+        };
+        // One or two characters of it are others, or it is cut off there.
+        for first in 0..SYMBOL.len() {
+            check(&SYMBOL[..first]);
+            for (second, byte) in (first..60).flat_map(|at| b" 1x\t\r\0\xff".map(|b| (at, b))) {
+                let mut line = SYMBOL.to_vec();
+                (line[first], line[second]) = (byte, byte);
+                check(&line);
+                line[first] = b' ';
+                check(&line);
+                line.insert(first, byte);
+                check(&line);
+            }
+        }
+        // Other columns that end where the usual ones do.
+        for text in ["", " ", "1", "1 1"] {
+            for (a, b, c) in [(16, 16, 8), (33, 0, 8), (16, 25, 0), (0, 0, 42)] {
+                let line = format!("{text:>a$} {text:>b$} {text:>c$} {text:>5} {:16} name", "");
+                check(line.as_bytes());
+            }
+        }
     }
 
     #[test]
