@@ -135,16 +135,17 @@ impl<'i, 'a> Filler<'i, 'a> {
         }
         let objects = prepared.objects_with(later)?;
         filled::check_machine(image, &objects)?;
-        let mut layout = Layout::new(&objects, map)?;
-        let (merged, symbols) = rayon::join(
-            || merge::merge_all(&mut layout, prepared, &objects, image, linker),
-            || {
-                image
-                    .symbols()
-                    .map(|symbols| (Seen::new(&objects, &Globals::new(&symbols)), symbols))
-            },
-        );
-        let (merged, (seen, symbols)) = (merged?, symbols?);
+        let lay_out = || {
+            let mut layout = Layout::new(&objects, map)?;
+            let merged = merge::merge_all(&mut layout, prepared, &objects, image, linker)?;
+            Ok::<_, Error>((layout, merged))
+        };
+        let look_up = || {
+            let symbols = image.symbols()?;
+            Ok::<_, Error>((Seen::new(&objects, &Globals::new(&symbols)), symbols))
+        };
+        let (laid_out, looked_up) = rayon::join(lay_out, look_up);
+        let ((layout, merged), (seen, symbols)) = (laid_out?, looked_up?);
         let mut sections = filled::sections(image, map, &objects, &layout)?;
         if adds_relocations {
             filled::check_left_out(image, map, &objects, &layout)?;

@@ -28,7 +28,9 @@ impl<'s> Globals<'s> {
     /// From the symbols of the image.
     pub(crate) fn new(image_symbols: &[Symbol<'s>]) -> Self {
         let globals = image_symbols.iter().zip(0..).filter(|(s, _)| s.bind != STB_LOCAL.0);
-        Globals(globals.map(|(symbol, index)| (symbol.name, index)).collect())
+        let mut by_name = HashMap::with_capacity(globals.clone().count());
+        by_name.extend(globals.map(|(symbol, index)| (symbol.name, index)));
+        Globals(by_name)
     }
 
     /// The index of the symbol of that name.
