@@ -112,18 +112,8 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// Writes a program, as a linker does: beside its place, then renamed.
 pub fn write_program(path: &Path, parts: &[&[u8]]) -> Result<()> {
-    let beside = beside(path);
-    let _doomed = Doomed::new(beside.clone());
-    let mut options = File::options();
-    options.write(true).create(true).truncate(true).mode(0o777);
-    let opened = options.open(&beside);
-    let written =
-        opened.and_then(|mut file| parts.iter().try_for_each(|part| file.write_all(part)));
-    let result = written.and_then(|()| fs::rename(&beside, path));
-    if result.is_err() {
-        let _ = fs::remove_file(&beside);
-    }
-    result.map_err(|error| Error::file(path, reason(&error)))
+    let written = Unfinished::create(path, parts, 0o777).and_then(Unfinished::finish);
+    written.map_err(|error| Error::file(path, reason(&error)))
 }
 
 /// Writes `parts` one behind the other beside `path`, then renames what it wrote; after a failure nothing of it is left.
@@ -136,17 +126,53 @@ pub fn write_beside(
     parts: &[&[u8]],
     permissions: Option<Permissions>,
 ) -> io::Result<()> {
-    let beside = beside(path);
-    let _doomed = Doomed::new(beside.clone());
-    let written = File::create(&beside).and_then(|mut file| {
-        parts.iter().try_for_each(|part| file.write_all(part))?;
-        permissions.map_or(Ok(()), |permissions| file.set_permissions(permissions))
-    });
-    let result = written.and_then(|()| fs::rename(&beside, path));
-    if result.is_err() {
-        let _ = fs::remove_file(&beside);
+    let written = Unfinished::write(path, parts)?;
+    permissions.map_or(Ok(()), |to| fs::set_permissions(&written.beside, to))?;
+    written.finish()
+}
+
+/// A file that is written, but does not have its name yet. Nothing of it is left if it never gets it.
+#[derive(Debug)]
+pub struct Unfinished {
+    path: PathBuf,
+    beside: PathBuf,
+    _doomed: Doomed,
+}
+
+impl Unfinished {
+    /// Writes `parts` one behind the other beside `path`.
+    ///
+    /// # Errors
+    /// The directory of `path` cannot be written to.
+    pub fn write(path: &Path, parts: &[&[u8]]) -> io::Result<Self> {
+        Self::create(path, parts, 0o666)
     }
-    result
+
+    fn create(path: &Path, parts: &[&[u8]], mode: u32) -> io::Result<Self> {
+        let beside = beside(path);
+        let doomed = Doomed::new(beside.clone());
+        let unfinished = Unfinished { path: path.to_owned(), beside, _doomed: doomed };
+        let mut options = File::options();
+        options.write(true).create(true).truncate(true).mode(mode);
+        let mut file = options.open(&unfinished.beside)?;
+        parts.iter().try_for_each(|part| file.write_all(part))?;
+        Ok(unfinished)
+    }
+
+    /// Gives it its name.
+    ///
+    /// # Errors
+    /// `path` is a directory, or what was written has been removed.
+    pub fn finish(self) -> io::Result<()> {
+        fs::rename(&self.beside, &self.path)
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        // There is nothing of that name if it has got its own.
+        let _ = fs::remove_file(&self.beside);
+    }
 }
 
 /// A hidden name next to `path`, this process's own.

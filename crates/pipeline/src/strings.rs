@@ -5,17 +5,19 @@
 //! (`debug_link::Prepared::resume`). Runs of strings are known by their contents, so it does not matter when and by whom the
 //! file was written; it can be removed at any time.
 //!
-//! It is written beside its place and renamed, when the kernel is done: in a first link, and when more than a sixteenth
-//! has changed since. A file that is missing, cut off, foreign or damaged is no error; all strings are merged anew then.
+//! It is written in a first link, and when more than a sixteenth has changed since: beside its place while the linker
+//! works, and renamed when the kernel is done and its inputs have not changed meanwhile. A file that is missing, cut off, foreign or damaged is no error; all strings are merged anew then.
 //! There is one for a tree, four bytes for each string (50 MB for the defconfig of 6.12), and none larger than [`LONGEST`]
 //! is written or read.
 
-use std::path::Path;
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use memmap2::Mmap;
 
 use crate::error::Result;
-use crate::files;
+use crate::files::{self, Unfinished};
 
 /// Name of the file, in the object tree. Kernel trees ignore files that begin with a dot.
 pub const STRINGS: &str = ".vmlinker.strings";
@@ -44,19 +46,48 @@ impl KnownStrings {
     pub fn remembered(&self) -> &[u8] {
         self.0.as_deref().unwrap_or_default()
     }
+}
 
-    /// Remembers what these parts are, one behind the other, in the object tree `dir`.
+/// What the next link is to know, on its way into the file.
+#[derive(Debug)]
+pub struct NewStrings {
+    path: PathBuf,
+    /// Nothing if it is too much.
+    written: OnceLock<Result<Option<Unfinished>>>,
+}
+
+impl NewStrings {
+    /// For the object tree `dir`.
+    pub fn of(dir: &Path) -> Self {
+        NewStrings { path: dir.join(STRINGS), written: OnceLock::new() }
+    }
+
+    /// Whether there was something to be written, and it is, or cannot be.
+    pub fn is_written(&self) -> bool {
+        self.written.get().is_some()
+    }
+
+    /// Writes what these parts are, one behind the other, beside the file; once.
+    pub fn write(&self, parts: &[Cow<'_, [u8]>]) {
+        self.written.get_or_init(|| {
+            let parts: Vec<&[u8]> = parts.iter().map(AsRef::as_ref).collect();
+            if parts.iter().map(|part| part.len() as u64).sum::<u64>() > LONGEST {
+                return Ok(None);
+            }
+            let written = Unfinished::write(&self.path, &parts);
+            written.map(Some).map_err(|error| files::fault(&self.path, &error))
+        });
+    }
+
+    /// Makes what was written the file, if anything was.
     ///
     /// # Errors
     /// The tree cannot be written to.
-    pub fn save(dir: &Path, parts: &[&[u8]]) -> Result<()> {
-        let path = dir.join(STRINGS);
+    pub fn finish(self) -> Result<()> {
+        let Some(new) = self.written.into_inner().transpose()?.flatten() else { return Ok(()) };
         // To rename over a file begins to write it to the disk at once.
-        files::remove(&path)?;
-        if parts.iter().map(|part| part.len() as u64).sum::<u64>() > LONGEST {
-            return Ok(());
-        }
-        files::write_beside(&path, parts, None).map_err(|error| files::fault(&path, &error))
+        files::remove(&self.path)?;
+        new.finish().map_err(|error| files::fault(&self.path, &error))
     }
 }
 
@@ -72,9 +103,19 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let known = || KnownStrings::load(dir.path());
         assert!(known().is_empty());
-        KnownStrings::save(dir.path(), &[b"strings"]).unwrap();
-        KnownStrings::save(dir.path(), &[b"some ", b"others"]).unwrap();
+        let written = |parts: &[&'static [u8]]| {
+            let new = NewStrings::of(dir.path());
+            new.write(&parts.iter().copied().map(Cow::Borrowed).collect::<Vec<_>>());
+            new
+        };
+        written(&[b"strings"]).finish().unwrap();
+        written(&[b"some ", b"others"]).finish().unwrap();
         assert_eq!(known().remembered(), b"some others");
+        // Of a link that fails, or has nothing new.
+        drop(written(&[b"more"]));
+        NewStrings::of(dir.path()).finish().unwrap();
+        assert_eq!(known().remembered(), b"some others");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         remembered::forget(dir.path()).unwrap();
         remembered::forget(dir.path()).unwrap();
         assert!(known().is_empty());

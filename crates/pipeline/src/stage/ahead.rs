@@ -2,9 +2,10 @@
 //!
 //! In the lean schedule the kernel's objects are read twice besides the linker: for types, and for debug information.
 //! Most of both depends on no link. So beside each link of the plan the next pieces of this work are done, in this order:
-//! the objects are made ready (PREP), their units are read for types (UNITS), and references to strings, which only
-//! debug information needs all of, are looked up (FIND). A piece that is not done when the linker ends is left, and the
-//! step that needs it does the rest; but PREP, which has no end in between, goes on with all threads.
+//! the objects are made ready (PREP), their units are read for types (UNITS), references to strings, which only debug
+//! information needs all of, are looked up (FIND), and what the next link is to know of strings is written beside its place
+//! (SAVE). A piece that is not done when the linker ends is left, and the step that needs it does the rest; but PREP and
+//! SAVE, which have no end in between, go on with all threads.
 //!
 //! Nothing is decided here: whatever goes wrong is met again by the step that needs it, and told there.
 
@@ -15,8 +16,10 @@ use std::time::Instant;
 
 use dwarf_btf::{Expected, Memory, Options, Reading};
 
+use crate::error::Result;
 use crate::jobs::Jobs;
 use crate::known::KnownUnits;
+use crate::strings::{NewStrings, STRINGS};
 use crate::timeline::{self, Timeline};
 
 use super::inputs::{PREPARATION, Shared};
@@ -26,6 +29,7 @@ const OBJECT: &str = PREPARATION.1;
 /// The pieces after the preparation.
 pub(super) const UNITS: &str = "UNITS";
 const FIND: &str = "FIND";
+const SAVE: &str = "SAVE";
 
 /// The work that is done ahead.
 pub(super) struct Ahead<'a, 'o> {
@@ -37,6 +41,8 @@ pub(super) struct Ahead<'a, 'o> {
     known: Option<&'a KnownUnits>,
     /// What is to be remembered, when the kernel is done.
     remember: Mutex<Remember>,
+    /// The same of strings, if anything is to be remembered of them.
+    new_strings: Option<NewStrings>,
     units: Mutex<Units<'a>>,
     turn: Mutex<Turn>,
     turned: Condvar,
@@ -103,12 +109,13 @@ impl Drop for Idle<'_, '_, '_> {
 
 impl<'a, 'o: 'a> Ahead<'a, 'o> {
     /// `types` are the encoder's options, if types are to be made of the objects; what is `known` of their units need not
-    /// be read, and if that is something, even if it is nothing yet, it is told what to remember.
+    /// be read, and if that is something, even if it is nothing yet, it is told what to remember; so is `new_strings`.
     pub(super) fn new(
         shared: &'a Shared<'o>,
         memory: &'a Memory<'a>,
         types: Option<&'a Options<'static>>,
         known: Option<&'a KnownUnits>,
+        new_strings: Option<NewStrings>,
     ) -> Self {
         Ahead {
             shared,
@@ -116,6 +123,7 @@ impl<'a, 'o: 'a> Ahead<'a, 'o> {
             types,
             known,
             remember: Mutex::default(),
+            new_strings,
             units: Mutex::new(Units::NotBegun),
             turn: Mutex::default(),
             turned: Condvar::new(),
@@ -167,7 +175,7 @@ impl<'a, 'o: 'a> Ahead<'a, 'o> {
     pub(super) fn rest(&self) {
         let asked = Instant::now();
         let mut turn = locked(&self.turn);
-        // The other pieces end at once when they are stopped.
+        // The others end at once, or soon.
         let preparing = turn.busy == Some(PREPARATION.0);
         while turn.busy.is_some() {
             turn = self.turned.wait(turn).unwrap_or_else(PoisonError::into_inner);
@@ -215,6 +223,24 @@ impl<'a, 'o: 'a> Ahead<'a, 'o> {
         matches!(*locked(&self.units), Units::Taken { ahead: true })
     }
 
+    /// Writes what the next link is to know of strings, if it would not know that and it is not written yet; whether there
+    /// was anything to write.
+    fn write_strings(&self) -> bool {
+        let new = self.new_strings.as_ref().filter(|new| !new.is_written());
+        let Some((new, parts)) = new.zip(self.shared.strings_to_remember()) else { return false };
+        new.write(&parts);
+        true
+    }
+
+    /// Puts what the next link is to know of strings in its place.
+    ///
+    /// # Errors
+    /// The tree cannot be written to.
+    pub(super) fn finish_strings(&mut self) -> Result<()> {
+        self.write_strings();
+        self.new_strings.take().map_or(Ok(()), NewStrings::finish)
+    }
+
     /// Waits until the linker works; `None` at the end.
     fn wait_for_linker(&self) -> Option<Option<String>> {
         let mut turn = locked(&self.turn);
@@ -226,7 +252,7 @@ impl<'a, 'o: 'a> Ahead<'a, 'o> {
 
     /// Does pieces until all are done, or the linker has ended.
     fn work(&self, jobs: &Jobs, timeline: &Timeline, mut after: Option<String>) {
-        let mut piece = |verb: &str, work: &(dyn Fn() -> bool + Sync)| {
+        let mut piece = |(verb, output): (&str, &str), work: &(dyn Fn() -> bool + Sync)| {
             let is_done = AtomicBool::new(false);
             let work = || {
                 let done = work();
@@ -237,22 +263,25 @@ impl<'a, 'o: 'a> Ahead<'a, 'o> {
             };
             let waiting = || self.wait_while_linking(&is_done);
             let (done, mut step) =
-                timeline.measure(verb, OBJECT, "native", || jobs.run_beside(work, waiting));
+                timeline.measure(verb, output, "native", || jobs.run_beside(work, waiting));
             if let Ok(Some(true)) = done {
                 step.beside = true;
                 step.waited_for.extend(after.replace(step.name()));
-                step.read = Some(self.shared.size());
+                step.read = (verb != SAVE).then(|| self.shared.size());
                 timeline.push(step);
             }
         };
         if !self.shared.is_prepared() && self.begin(PREPARATION.0) {
-            piece(PREPARATION.0, &|| self.shared.prepare().is_ok());
+            piece(PREPARATION, &|| self.shared.prepare().is_ok());
         }
         if self.shared.is_prepared() && self.has_units() && self.begin(UNITS) {
-            piece(UNITS, &|| self.read());
+            piece((UNITS, OBJECT), &|| self.read());
         }
         if self.shared.is_prepared() && self.begin(FIND) {
-            piece(FIND, &|| self.look_up());
+            piece((FIND, OBJECT), &|| self.look_up());
+        }
+        if self.shared.is_prepared() && self.begin(SAVE) {
+            piece((SAVE, STRINGS), &|| self.write_strings());
         }
     }
 
@@ -327,7 +356,7 @@ mod tests {
     fn steps(threads: usize) -> (Vec<timeline::Step>, bool) {
         let shared = Shared::new(&[], Linker::Gnu, None, None);
         let memory = Memory::default();
-        let ahead = Ahead::new(&shared, &memory, None, None);
+        let ahead = Ahead::new(&shared, &memory, None, None, None);
         let (jobs, timeline) = (Jobs::Fixed(threads), Arc::new(Timeline::start()));
         let ready = std::thread::scope(|scope| {
             let _over = ahead.start(scope, &jobs, timeline.clone());
@@ -366,7 +395,7 @@ mod tests {
     fn a_link_that_never_comes_is_not_waited_for() {
         let shared = Shared::new(&[], Linker::Gnu, None, None);
         let memory = Memory::default();
-        let ahead = Ahead::new(&shared, &memory, None, None);
+        let ahead = Ahead::new(&shared, &memory, None, None, None);
         let jobs = Jobs::Fixed(2);
         std::thread::scope(|scope| drop(ahead.start(scope, &jobs, Arc::new(Timeline::start()))));
         assert!(!shared.is_prepared());

@@ -14,7 +14,6 @@ use crate::sizes::Sizes;
 use crate::strings::KnownStrings;
 
 use super::ahead::Ahead;
-use super::inputs::Shared;
 use super::{Stage, compare};
 
 /// How far a plan was followed.
@@ -149,17 +148,9 @@ impl Stage<'_> {
         (remember || !known.is_empty()).then_some(known)
     }
 
-    /// Remembers the strings of the kernel that is done, if the next link would not know them.
-    pub(super) fn remember_strings(&self, shared: &Shared<'_>) {
-        if !self.options.remember {
-            return;
-        }
-        let parts = shared.strings_to_remember();
-        let remembered = parts.map(|parts| {
-            let parts: Vec<&[u8]> = parts.iter().map(AsRef::as_ref).collect();
-            KnownStrings::save(&self.tree.dir, &parts)
-        });
-        if let Some(Err(error)) = remembered {
+    /// Remembers the strings of the kernel that is done.
+    pub(super) fn remember_strings(&self, ahead: &mut Ahead<'_, '_>) {
+        if let Err(error) = ahead.finish_strings() {
             // The next link merges all strings, which is no fault of this one.
             say::remark(format_args!("vmlinker: strings are not remembered: {error}"));
         }

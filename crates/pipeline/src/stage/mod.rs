@@ -43,6 +43,7 @@ use crate::process;
 use crate::remembered;
 use crate::say;
 use crate::sizes::Sizes;
+use crate::strings::NewStrings;
 use crate::timeline::{self, Link, Timeline};
 use crate::toolbox::Toolbox;
 use crate::tree::Tree;
@@ -192,7 +193,8 @@ impl<'a> Stage<'a> {
         let types = lean && self.needs.btf && toolbox.engines.of(Part::Btf) == Engine::Native;
         let (memory, types) = (Memory::default(), toolbox.btf.as_ref().filter(|_| types));
         let known = types.and_then(|_| self.known_units());
-        let ahead = Ahead::new(&shared, &memory, types, known.as_ref());
+        let new_strings = self.options.remember.then(|| NewStrings::of(&self.tree.dir));
+        let mut ahead = Ahead::new(&shared, &memory, types, known.as_ref(), new_strings);
         let (jobs, timeline) = (self.jobs, self.timeline.clone());
         let plan = std::thread::scope(|scope| {
             let _over = lean.then(|| ahead.start(scope, jobs, timeline));
@@ -207,7 +209,7 @@ impl<'a> Stage<'a> {
             if known.is_some() {
                 stage.remember_units(to_remember.as_deref());
             }
-            stage.remember_strings(&shared);
+            stage.remember_strings(&mut ahead);
             Ok(stage.contents(&plan))
         });
         let contents = contents.map_err(|error| error.in_step(last_link))?;
