@@ -80,6 +80,7 @@ mod usual;
 mod walk;
 
 pub use base::Base;
+pub use cache::ToRemember;
 pub use candidates::{Address, Expected};
 use candidates::{FinalAddresses, Linked};
 pub use error::Error;
@@ -102,7 +103,7 @@ pub struct Encoded {
     /// What was met on the way.
     pub report: Report,
     /// What a later run can begin with, if that was asked for ([`Reading::resume`]) and there is something.
-    pub known: Option<Vec<u8>>,
+    pub known: Option<ToRemember>,
 }
 
 /// What was met on the way.

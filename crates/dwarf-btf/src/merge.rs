@@ -250,11 +250,6 @@ impl<'s> Gathering<'s> {
 
     /// Reads units up to the first that fails.
     fn batch(&self, batch: &Batch, local: &mut Local) -> Vec<Result<Option<Kept>, Failed>> {
-        if let Some(recording) = &self.recording {
-            for (unit, header) in (batch.first..).zip(&batch.headers) {
-                recording.note_key(unit as u32, || self.reader.key(header));
-            }
-        }
         let mut buffer = std::mem::take(&mut local.buffer);
         let window = match self.reader.window(&batch.headers, &mut buffer) {
             Ok(window) => window,

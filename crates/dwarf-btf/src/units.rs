@@ -134,12 +134,6 @@ impl<'s> Reader<'s> {
         (Headers::new(self.info, self.sections.big), (self.info.len() / (threads * 32)).min(MOST))
     }
 
-    /// What a unit's contents are told by; 0 if by nothing.
-    pub fn key(&self, unit: &Header) -> u128 {
-        let lists = self.rules.check_locations;
-        crate::cache::key(self.info, self.sections.abbrev, unit, lists).unwrap_or(0)
-    }
-
     /// The address that stands `at` bytes behind the beginning of a unit.
     pub fn address(&self, unit: usize, at: u32, size: u8) -> Option<u64> {
         let start = unit.checked_add(at as usize)?;

@@ -41,21 +41,22 @@ impl Writer {
         Writer { bytes }
     }
 
-    /// Adds a list.
-    pub fn list<T: Pod>(&mut self, list: &[T]) {
+    /// Adds a list; returns where it begins, in bytes.
+    pub fn list<T: Pod>(&mut self, list: &[T]) -> usize {
         self.bytes.extend((list.len() as u64).to_ne_bytes());
+        let at = self.bytes.len();
         self.bytes.extend_from_slice(bytemuck::cast_slice(list));
         self.bytes.resize(self.bytes.len().next_multiple_of(8), 0);
+        at
     }
 
-    /// The file, which holds for what goes by the same `tie` only.
+    /// The file but for its checksum, which holds for what goes by the same `tie` only.
     pub fn finish(mut self, tie: u128) -> Option<Vec<u8>> {
         if self.bytes.len() > LIMIT {
             return None;
         }
         let header: Vec<u64> = [&[MAGIC, FORMAT], &halves(tie)[..]].concat();
         self.bytes[..SUM].copy_from_slice(bytemuck::cast_slice(&header));
-        seal(&mut self.bytes);
         Some(self.bytes)
     }
 }
@@ -107,11 +108,13 @@ mod tests {
     #[test]
     fn lists_come_back_and_nothing_else_does() {
         let mut writer = Writer::with_capacity(0);
-        writer.list(&[1u32, 2, 3]);
+        assert_eq!(writer.list(&[1u32, 2, 3]), HEADER + 8);
         writer.list(&[4u64]);
         writer.list::<u8>(b"names");
         writer.list::<u32>(&[]);
-        let file = writer.finish(77).unwrap();
+        let mut file = writer.finish(77).unwrap();
+        assert!(open(&file, 77).is_none());
+        seal(&mut file);
         let mut lists = open(&file, 77).unwrap();
         assert_eq!(lists.list::<u32>().unwrap(), [1, 2, 3]);
         assert_eq!(lists.list::<u64>().unwrap(), [4]);

@@ -19,7 +19,7 @@ pub(crate) fn keys(info: Info<'_>, abbrev: &[u8], units: &[Header], lists: bool)
 }
 
 /// The key of one unit.
-pub(crate) fn key(info: Info<'_>, abbrev: &[u8], unit: &Header, lists: bool) -> Option<Key> {
+fn key(info: Info<'_>, abbrev: &[u8], unit: &Header, lists: bool) -> Option<Key> {
     let Info::Parts(source) = info else { return None };
     let own = source.unit_key(unit.start..unit.end, lists)?;
     let table = table(abbrev, unit.abbrev)?;

@@ -15,6 +15,8 @@
 //! of functions and variables they are read again. A unit that refers to another is not added one by one at all
 //! ([`crate::merge`]), and what a unit's functions are looked up by, the candidates, is compared besides.
 //!
+//! A run that begins with nothing asks for no key; they are made afterwards ([`to_remember`]).
+//!
 //! Cost, for the defconfig of 6.12: 53,000 types, 270,000 names.
 
 mod file;
@@ -26,7 +28,8 @@ mod resume;
 mod save;
 #[cfg(test)]
 mod tests;
+mod to_remember;
 
-pub(crate) use key::key;
 pub(crate) use noted::{Certainty, FirstTwo, NONE, Noted, Notes, Spot};
 pub(crate) use recording::{Begun, Recording, begin};
+pub use to_remember::ToRemember;

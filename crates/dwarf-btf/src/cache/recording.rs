@@ -1,7 +1,5 @@
 //! A run that remembers, and may begin with what was remembered.
 
-use std::sync::Mutex;
-
 use rayon::prelude::*;
 
 use super::file::hash;
@@ -10,6 +8,7 @@ use super::load::{Saved, load};
 use super::noted::NONE;
 use super::resume::{MAX_AGE, Matching, Resumed, match_units};
 use super::save::{State, save};
+use super::to_remember::{Missing, ToRemember};
 use crate::cu::{Cu, name_positions};
 use crate::merge::Kept;
 use crate::options::Rules;
@@ -24,8 +23,8 @@ use crate::{Expected, Remembered};
 #[derive(Debug, Default)]
 pub(crate) struct Recording {
     tie: u128,
-    /// By unit, as far as they are known.
-    keys: Mutex<Vec<Key>>,
+    /// By unit; none if nobody has asked for them.
+    keys: Vec<Key>,
     /// What was remembered, until all that is new has been read.
     pub resumed: Option<Resumed>,
     units_known: usize,
@@ -77,7 +76,7 @@ pub(crate) fn begin<'k>(
     let keys = key::keys(info, abbrev, &headers, rules.check_locations);
     let matching = match_units(&saved.keys, &keys);
     if matching.unknown() > headers.len() / 2 {
-        return Begun::New(Recording { keys: keys.into(), ..recording });
+        return Begun::New(Recording { keys, ..recording });
     }
     Begun::Resumed { saved: Box::new(saved), matching, keys, headers, tie }
 }
@@ -124,25 +123,6 @@ impl Recording {
         Recording { met, ..Recording::new(self.tie) }
     }
 
-    /// Whether the unit's key is to be told, since it was not known before.
-    pub fn note_key(&self, unit: u32, key: impl FnOnce() -> Key) {
-        let unit = unit as usize;
-        let known = |keys: &Vec<Key>| keys.get(unit).is_some_and(|&key| key != 0);
-        if self.resumed.is_some() || known(&self.keys()) {
-            return;
-        }
-        let key = key();
-        let mut keys = self.keys();
-        if keys.len() <= unit {
-            keys.resize(unit + 1, 0);
-        }
-        keys[unit] = key;
-    }
-
-    fn keys(&self) -> std::sync::MutexGuard<'_, Vec<Key>> {
-        self.keys.lock().unwrap_or_else(|e| e.into_inner())
-    }
-
     /// Puts what was remembered together with what was read. `units` are those that were read, and become all. `false`
     /// if something is not certain.
     pub fn put_together(
@@ -177,7 +157,7 @@ impl Recording {
         }
         let new = pool.settle()?;
         self.wanted = wanted.into_iter().filter_map(|id| new.of(id)).collect();
-        (*self.keys(), self.age) = (keys, age);
+        (self.keys, self.age) = (keys, age);
         units.par_iter_mut().flatten().map(|kept| renumber(kept, &new)).collect::<Option<()>>()?;
         pool.for_first(|spot, record| {
             for at in name_positions(record).filter(|&at| record[at] != 0) {
@@ -195,20 +175,27 @@ impl Recording {
         reader: &Reader<'_>,
         pool: &Pool,
         units: &[Option<Kept>],
-    ) -> (Option<Vec<u8>>, usize) {
+    ) -> (Option<ToRemember>, usize) {
         (self.state(reader, pool, units), self.units_known)
     }
 
-    fn state(&self, reader: &Reader<'_>, pool: &Pool, units: &[Option<Kept>]) -> Option<Vec<u8>> {
+    fn state(
+        &self,
+        reader: &Reader<'_>,
+        pool: &Pool,
+        units: &[Option<Kept>],
+    ) -> Option<ToRemember> {
         let met = self.met.as_ref()?;
-        let mut keys = self.keys().clone();
+        let wanted = |kept: &Option<Kept>| {
+            kept.as_ref().is_none_or(|kept| has_addresses(&kept.cu, &reader.rules))
+        };
+        let wanted: Vec<bool> = units.iter().map(wanted).collect();
+        let mut keys = self.keys.clone();
         keys.resize(units.len(), 0);
-        for (key, kept) in keys.iter_mut().zip(units) {
-            if kept.as_ref().is_some_and(|kept| !has_addresses(&kept.cu, &reader.rules)) {
-                *key = 0;
-            }
+        for (key, _) in keys.iter_mut().zip(&wanted).filter(|&(_, &wanted)| !wanted) {
+            *key = 0;
         }
-        save(&State {
+        let (file, at) = save(&State {
             strings: &reader.strings,
             met,
             pool,
@@ -218,7 +205,10 @@ impl Recording {
             wanted: self.wanted.clone(),
             age: self.age,
             tie: self.tie,
-        })
+        })?;
+        let (big, lists) = (reader.sections.big, reader.rules.check_locations);
+        let missing = self.keys.is_empty().then_some(Missing { at, wanted, big, lists });
+        Some(ToRemember::new(file, missing))
     }
 }
 

@@ -28,8 +28,8 @@ pub(crate) struct State<'g, 's> {
     pub tie: u128,
 }
 
-/// The file; `None` if it would be too large, or something is not sound.
-pub(crate) fn save(state: &State<'_, '_>) -> Option<Vec<u8>> {
+/// The file but for its checksum, and where the keys stand in it, in bytes; `None` if it would be too large, or something is not sound.
+pub(crate) fn save(state: &State<'_, '_>) -> Option<(Vec<u8>, usize)> {
     let mut shards: Vec<SavedShard> = Vec::with_capacity(SHARDS);
     for shard in 0..SHARDS {
         shards.push(state.pool.lock(shard).saved()?);
@@ -42,7 +42,7 @@ pub(crate) fn save(state: &State<'_, '_>) -> Option<Vec<u8>> {
     let mut file = Writer::with_capacity(16 << 20);
     strings(&mut file, &state.strings.saved(state.met));
     let wanted = wanted(state);
-    units(&mut file, state, &wanted);
+    let keys = units(&mut file, state, &wanted);
     let mut sorted = state.candidates.clone();
     sorted.sort_unstable();
     file.list(&sorted);
@@ -50,7 +50,7 @@ pub(crate) fn save(state: &State<'_, '_>) -> Option<Vec<u8>> {
     file.list(&[state.age]);
     shards.iter().for_each(|shard| types(&mut file, shard));
     (0..).zip(&shards).for_each(|(index, shard)| notes(&mut file, index, shard));
-    file.finish(state.tie)
+    Some((file.finish(state.tie)?, keys))
 }
 
 fn number_names(shard: &mut SavedShard, strings: &Strings<'_>) -> Option<()> {
@@ -85,9 +85,10 @@ fn wanted(state: &State<'_, '_>) -> Vec<PoolId> {
     wanted
 }
 
-fn units(file: &mut Writer, state: &State<'_, '_>, wanted: &[PoolId]) {
+/// Returns where the keys stand, in bytes.
+fn units(file: &mut Writer, state: &State<'_, '_>, wanted: &[PoolId]) -> usize {
     let keys: Vec<u64> = state.keys.iter().flat_map(|&key| halves(key)).collect();
-    file.list(&keys);
+    let keys = file.list(&keys);
     let mut words: Vec<u32> = Vec::new();
     for kept in state.units {
         words.push(u32::from(kept.is_some()));
@@ -96,6 +97,7 @@ fn units(file: &mut Writer, state: &State<'_, '_>, wanted: &[PoolId]) {
         }
     }
     file.list(&words);
+    keys
 }
 
 fn long(value: u64) -> [u32; 2] {

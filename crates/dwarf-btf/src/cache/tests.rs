@@ -176,8 +176,8 @@ fn options(pahole: PaholeVersion) -> Options<'static> {
     Options { pahole, ..Options::default() }
 }
 
-/// What is made with what was remembered; `None` if it is to be made in one go.
-fn resumed(link: &Link, pahole: PaholeVersion, known: &[u8]) -> Option<Encoded> {
+/// What is made with what was remembered, and what is to be remembered then; `None` if it is to be made in one go.
+fn resumed(link: &Link, pahole: PaholeVersion, known: &[u8]) -> Option<(Encoded, Option<Vec<u8>>)> {
     let (before, after) = (link.file(link.by).write(), link.image());
     let (before, after) = (Elf::parse(&before).unwrap(), Elf::parse(&after).unwrap());
     let symbols = before.symbols().unwrap();
@@ -192,7 +192,9 @@ fn resumed(link: &Link, pahole: PaholeVersion, known: &[u8]) -> Option<Encoded> 
     let (memory, source) = (Memory::default(), Keyed(Elsewhere(&before), link));
     let remembered = Remembered { by: 1, bytes: known };
     let reading = Reading::resume(&memory, &source, &expected, &options(pahole), Some(remembered));
-    reading.unwrap()?.finish(&after, &|at| Some(at - link.by))
+    let mut made = reading.unwrap()?.finish(&after, &|at| Some(at - link.by))?;
+    let known = made.known.take().map(|known| known.into_bytes(&source));
+    Some((made, known))
 }
 
 /// What is made without.
@@ -234,14 +236,14 @@ fn changes_come_to_the_same_as_reading_all() {
                 let made = resumed(&link, pahole, &known);
                 let whole = whole(&link, pahole);
                 match made {
-                    Some(made) => {
+                    Some((made, to_remember)) => {
                         assert_eq!(made.btf, whole.btf, "{pahole} {start} {step} {link:?}");
                         let report = &made.report;
                         assert_eq!(report.units, whole.report.units);
                         assert_eq!(report.types, whole.report.types);
                         *(if report.known == 0 { &mut without } else { &mut with }) += 1;
                         // Nothing, if all had to be read once more.
-                        known = made.known.unwrap_or_default();
+                        known = to_remember.unwrap_or_default();
                     }
                     None => {
                         in_one_go += 1;
@@ -264,8 +266,8 @@ fn any_numbers_do_no_harm() {
     for pahole in [PaholeVersion::V1_24, PaholeVersion::V1_32] {
         let units = (0..6).map(|_| random.below(1 << 20) as u64 + 1).collect();
         let link = Link { units, by: 0x100, functions: 4, first_string: "one" };
-        let known = resumed(&link, pahole, &[]).and_then(|made| made.known).unwrap();
-        assert_eq!(resumed(&link, pahole, &known).unwrap().report.known, 6);
+        let known = resumed(&link, pahole, &[]).and_then(|made| made.1).unwrap();
+        assert_eq!(resumed(&link, pahole, &known).unwrap().0.report.known, 6);
         let mut other = link.clone();
         other.units[2] += 1;
         for step in 0..400 {
@@ -288,7 +290,7 @@ fn any_numbers_do_no_harm() {
             let link = if step % 2 == 0 { &link } else { &other };
             let made = resumed(link, pahole, &known);
             // What is remembered of it is no harm either.
-            let again = made.and_then(|made| made.known);
+            let again = made.and_then(|made| made.1);
             again.map(|known| resumed(link, pahole, &known));
         }
     }

@@ -4,8 +4,9 @@
 //! Most of both depends on no link. So beside each link of the plan the next pieces of this work are done, in this order:
 //! the objects are made ready (PREP), their units are read for types (UNITS), references to strings, which only debug
 //! information needs all of, are looked up (FIND), and what the next link is to know of strings is written beside its place
-//! (SAVE). A piece that is not done when the linker ends is left, and the step that needs it does the rest; but PREP and
-//! SAVE, which have no end in between, go on with all threads.
+//! (SAVE), and units get the keys that the next link knows them by (KEYS). A piece that is not done when the linker ends is
+//! left, and the step that needs it does the rest; but PREP, SAVE and KEYS, which have no end in between, go on with all
+//! threads.
 //!
 //! Nothing is decided here: whatever goes wrong is met again by the step that needs it, and told there.
 
@@ -14,7 +15,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Scope;
 use std::time::Instant;
 
-use dwarf_btf::{Expected, Memory, Options, Reading};
+use dwarf_btf::{Expected, Memory, Options, Reading, ToRemember};
 
 use crate::error::Result;
 use crate::jobs::Jobs;
@@ -30,6 +31,7 @@ const OBJECT: &str = PREPARATION.1;
 pub(super) const UNITS: &str = "UNITS";
 const FIND: &str = "FIND";
 const SAVE: &str = "SAVE";
+const KEYS: &str = "KEYS";
 
 /// The work that is done ahead.
 pub(super) struct Ahead<'a, 'o> {
@@ -54,7 +56,7 @@ pub(super) struct Ahead<'a, 'o> {
 #[derive(Debug, Default)]
 pub(super) struct Remember {
     /// What the next link may begin with.
-    pub(super) known: Option<Vec<u8>>,
+    pub(super) known: Option<ToRemember>,
     /// How many units there are, and were known; if that could be.
     pub(super) units: Option<timeline::Units>,
 }
@@ -209,7 +211,7 @@ impl<'a, 'o: 'a> Ahead<'a, 'o> {
     }
 
     /// Notes what is to be remembered of units, and how many were known and read.
-    pub(super) fn remember(&self, known: Option<Vec<u8>>, units: timeline::Units) {
+    pub(super) fn remember(&self, known: Option<ToRemember>, units: timeline::Units) {
         *locked(&self.remember) = Remember { known, units: Some(units) };
     }
 
@@ -221,6 +223,12 @@ impl<'a, 'o: 'a> Ahead<'a, 'o> {
     /// Whether the types are made of units that were read ahead.
     pub(super) fn has_read(&self) -> bool {
         matches!(*locked(&self.units), Units::Taken { ahead: true })
+    }
+
+    /// Completes what is to be remembered of units; whether there was anything to do.
+    fn make_keys(&self) -> bool {
+        let mut remember = locked(&self.remember);
+        remember.known.as_mut().is_some_and(|known| known.complete(self.shared))
     }
 
     /// Writes what the next link is to know of strings, if it would not know that and it is not written yet; whether there
@@ -282,6 +290,9 @@ impl<'a, 'o: 'a> Ahead<'a, 'o> {
         }
         if self.shared.is_prepared() && self.begin(SAVE) {
             piece((SAVE, STRINGS), &|| self.write_strings());
+        }
+        if self.shared.is_prepared() && self.begin(KEYS) {
+            piece((KEYS, OBJECT), &|| self.make_keys());
         }
     }
 

@@ -4,6 +4,8 @@
 //! on with it from where it stands. A warm start begins with steps that may fail, because they depend on sizes that
 //! may be others by now; a cold start takes over then, from its own beginning.
 
+use dwarf_btf::ToRemember;
+
 use crate::error::{Error, Result};
 use crate::files;
 use crate::known::KnownUnits;
@@ -14,6 +16,7 @@ use crate::sizes::Sizes;
 use crate::strings::KnownStrings;
 
 use super::ahead::Ahead;
+use super::inputs::Shared;
 use super::{Stage, compare};
 
 /// How far a plan was followed.
@@ -131,11 +134,13 @@ impl Stage<'_> {
     }
 
     /// Remembers what the units of the kernel that is done have said.
-    pub(super) fn remember_units(&self, known: Option<&[u8]>) {
+    pub(super) fn remember_units(&self, known: Option<ToRemember>, shared: &Shared<'_>) {
         if !self.options.remember {
             return;
         }
-        if let Err(error) = KnownUnits::save(&self.tree.dir, known) {
+        let bytes = known.map(|known| self.jobs.run(|| known.into_bytes(shared))).transpose();
+        let saved = bytes.and_then(|bytes| KnownUnits::save(&self.tree.dir, bytes.as_deref()));
+        if let Err(error) = saved {
             // The next link reads all units, which is no fault of this one.
             say::remark(format_args!("vmlinker: types are not remembered: {error}"));
         }

@@ -207,7 +207,7 @@ impl<'a> Stage<'a> {
             stage.publish()?;
             stage.remember(&plan);
             if known.is_some() {
-                stage.remember_units(to_remember.as_deref());
+                stage.remember_units(to_remember, &shared);
             }
             stage.remember_strings(&mut ahead);
             Ok(stage.contents(&plan))
