@@ -220,6 +220,13 @@ impl<'a, 'o: 'a> Ahead<'a, 'o> {
         std::mem::take(&mut *locked(&self.remember))
     }
 
+    /// Reads all units that are left, with the threads of the current pool; whether there were any.
+    pub(super) fn read_all(&self) -> bool {
+        let _progress = self.shared.show_units();
+        self.stop.store(false, Ordering::Relaxed);
+        self.has_units() && self.read()
+    }
+
     /// Whether the types are made of units that were read ahead.
     pub(super) fn has_read(&self) -> bool {
         matches!(*locked(&self.units), Units::Taken { ahead: true })

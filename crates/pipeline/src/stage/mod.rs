@@ -253,6 +253,10 @@ impl<'a> Stage<'a> {
         }
         faults::in_step(&named(step));
         ahead.rest();
+        if matches!(step.action, Action::Btf { .. }) {
+            // Much of what is left of types then is for one thread, and the others have time.
+            self.read_units(ahead).map_err(|error| error.in_step(named(step)))?;
+        }
         let stage = &*self;
         let done = |step: &Step| {
             let (verb, output, engine) = (step.verb(), step.output(), step.engine_name());

@@ -8,7 +8,7 @@ use crate::plan::{Action, Engine, Part, Plan, Start, Step};
 use crate::say;
 use crate::timeline::{self, Contents, Link, Links, Timeline, Units, size};
 
-use super::ahead::{self, Ahead};
+use super::ahead::{self, Ahead, UNITS};
 use super::inputs::PREPARATION;
 use super::{Stage, link};
 
@@ -68,18 +68,25 @@ impl Stage<'_> {
         if succeeded && makes_a_file(&step.action) {
             timed.written = size(&self.path(self.working_name(step.output())));
         }
-        // It could have begun when the preparation was waited for.
-        let rested = ahead.take_rested();
-        timed.start_us = timed.start_us.saturating_sub(rested);
-        let waited = (ahead.shared.take_waited() + rested).min(timed.wall_us());
-        if waited >= NOTICEABLE {
-            timed.blocked_us = waited;
-            timed.waited_for.push(timeline::name(PREPARATION.0, PREPARATION.1));
-        }
-        if matches!(step.action, Action::Btf { .. }) && ahead.has_read() {
-            timed.waited_for.push(ahead::units());
+        note_waiting(&mut timed, ahead);
+        let units = ahead::units();
+        let read_before = ahead.has_read() && self.last_step.as_ref() != Some(&units);
+        if matches!(step.action, Action::Btf { .. }) && read_before {
+            timed.waited_for.push(units);
         }
         self.push(timed);
+    }
+
+    /// Reads units for types with all threads, as far as they can be read before the types are asked for.
+    pub(super) fn read_units(&mut self, ahead: &Ahead<'_, '_>) -> Result<()> {
+        let read = || self.jobs.run(|| ahead.read_all());
+        let (read, mut timed) = self.timeline.measure(UNITS, PREPARATION.1, "native", read);
+        if read? {
+            timed.read = Some(ahead.shared.size());
+            note_waiting(&mut timed, ahead);
+            self.push(timed);
+        }
+        Ok(())
     }
 
     /// Steps run one after the other, so one waits for the one before.
@@ -150,6 +157,18 @@ impl Stage<'_> {
             (Engine::Native, Some(options)) => Some(options.pahole.to_string()),
             _ => self.tools.get("PAHOLE").cloned(),
         }
+    }
+}
+
+/// Notes how long the preparation was waited for.
+fn note_waiting(timed: &mut timeline::Step, ahead: &Ahead<'_, '_>) {
+    // It could have begun when that was waited for.
+    let rested = ahead.take_rested();
+    timed.start_us = timed.start_us.saturating_sub(rested);
+    let waited = (ahead.shared.take_waited() + rested).min(timed.wall_us());
+    if waited >= NOTICEABLE {
+        timed.blocked_us = waited;
+        timed.waited_for.push(timeline::name(PREPARATION.0, PREPARATION.1));
     }
 }
 
