@@ -25,7 +25,7 @@ use crate::{files, reuse};
 pub const TYPES: &str = ".vmlinker.types";
 
 /// In bytes.
-const LONGEST: u64 = 128 << 20;
+pub const LONGEST: u64 = 128 << 20;
 
 /// What is remembered of units. It is read when it is first asked for, which is beside the linker.
 #[derive(Debug)]

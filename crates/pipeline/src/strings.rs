@@ -10,20 +10,17 @@
 //! There is one for a tree, four bytes for each string (50 MB for the defconfig of 6.12), and none larger than [`LONGEST`]
 //! is written or read.
 
-use std::borrow::Cow;
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::path::Path;
 
 use memmap2::Mmap;
 
-use crate::error::Result;
-use crate::files::{self, Unfinished};
+use crate::files;
 
 /// Name of the file, in the object tree. Kernel trees ignore files that begin with a dot.
 pub const STRINGS: &str = ".vmlinker.strings";
 
 /// In bytes.
-const LONGEST: u64 = 512 << 20;
+pub const LONGEST: u64 = 512 << 20;
 
 /// What is remembered of strings; of a link that will remember some, even if it knows none.
 #[derive(Debug, Default)]
@@ -48,75 +45,26 @@ impl KnownStrings {
     }
 }
 
-/// What the next link is to know, on its way into the file.
-#[derive(Debug)]
-pub struct NewStrings {
-    path: PathBuf,
-    /// Nothing if it is too much.
-    written: OnceLock<Result<Option<Unfinished>>>,
-}
-
-impl NewStrings {
-    /// For the object tree `dir`.
-    pub fn of(dir: &Path) -> Self {
-        NewStrings { path: dir.join(STRINGS), written: OnceLock::new() }
-    }
-
-    /// Whether there was something to be written, and it is, or cannot be.
-    pub fn is_written(&self) -> bool {
-        self.written.get().is_some()
-    }
-
-    /// Writes what these parts are, one behind the other, beside the file; once.
-    pub fn write(&self, parts: &[Cow<'_, [u8]>]) {
-        self.written.get_or_init(|| {
-            let parts: Vec<&[u8]> = parts.iter().map(AsRef::as_ref).collect();
-            if parts.iter().map(|part| part.len() as u64).sum::<u64>() > LONGEST {
-                return Ok(None);
-            }
-            let written = Unfinished::write(&self.path, &parts);
-            written.map(Some).map_err(|error| files::fault(&self.path, &error))
-        });
-    }
-
-    /// Makes what was written the file, if anything was.
-    ///
-    /// # Errors
-    /// The tree cannot be written to.
-    pub fn finish(self) -> Result<()> {
-        let Some(new) = self.written.into_inner().transpose()?.flatten() else { return Ok(()) };
-        // To rename over a file begins to write it to the disk at once.
-        files::remove(&self.path)?;
-        new.finish().map_err(|error| files::fault(&self.path, &error))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
 
     use super::*;
-    use crate::remembered;
+    use crate::remembered::{self, NewFile};
 
     #[test]
     fn what_was_remembered_is_known_until_it_is_forgotten() {
         let dir = tempfile::tempdir().unwrap();
         let known = || KnownStrings::load(dir.path());
         assert!(known().is_empty());
-        let written = |parts: &[&'static [u8]]| {
-            let new = NewStrings::of(dir.path());
-            new.write(&parts.iter().copied().map(Cow::Borrowed).collect::<Vec<_>>());
-            new
+        let save = |parts: &[&[u8]]| {
+            let new = NewFile::of(dir.path(), STRINGS, LONGEST);
+            new.write(parts);
+            new.finish().unwrap();
         };
-        written(&[b"strings"]).finish().unwrap();
-        written(&[b"some ", b"others"]).finish().unwrap();
+        save(&[b"strings"]);
+        save(&[b"some ", b"others"]);
         assert_eq!(known().remembered(), b"some others");
-        // Of a link that fails, or has nothing new.
-        drop(written(&[b"more"]));
-        NewStrings::of(dir.path()).finish().unwrap();
-        assert_eq!(known().remembered(), b"some others");
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-        remembered::forget(dir.path()).unwrap();
         remembered::forget(dir.path()).unwrap();
         assert!(known().is_empty());
         // A directory, and a file that is too long.

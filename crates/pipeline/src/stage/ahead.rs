@@ -3,10 +3,10 @@
 //! In the lean schedule the kernel's objects are read twice besides the linker: for types, and for debug information.
 //! Most of both depends on no link. So beside each link of the plan the next pieces of this work are done, in this order:
 //! the objects are made ready (PREP), their units are read for types (UNITS), references to strings, which only debug
-//! information needs all of, are looked up (FIND), and what the next link is to know of strings is written beside its place
-//! (SAVE), and units get the keys that the next link knows them by (KEYS). A piece that is not done when the linker ends is
-//! left, and the step that needs it does the rest; but PREP, SAVE and KEYS, which have no end in between, go on with all
-//! threads.
+//! information needs all of, are looked up (FIND), and what the next link is to know is written beside its place: of strings
+//! (SAVE), and of units, for which they get the keys that it knows them by (KEYS). A piece that is not done when the linker
+//! ends is left, and the step that needs it does the rest; but PREP, SAVE and KEYS, which have no end in between, go on
+//! with all threads.
 //!
 //! Nothing is decided here: whatever goes wrong is met again by the step that needs it, and told there.
 
@@ -17,10 +17,10 @@ use std::time::Instant;
 
 use dwarf_btf::{Expected, Memory, Options, Reading, ToRemember};
 
-use crate::error::Result;
 use crate::jobs::Jobs;
 use crate::known::KnownUnits;
-use crate::strings::{NewStrings, STRINGS};
+use crate::remembered::NewFiles;
+use crate::strings::STRINGS;
 use crate::timeline::{self, Timeline};
 
 use super::inputs::{PREPARATION, Shared};
@@ -43,8 +43,8 @@ pub(super) struct Ahead<'a, 'o> {
     known: Option<&'a KnownUnits>,
     /// What is to be remembered, when the kernel is done.
     remember: Mutex<Remember>,
-    /// The same of strings, if anything is to be remembered of them.
-    new_strings: Option<NewStrings>,
+    /// What that is written to, if anything is to be remembered.
+    new_files: Option<NewFiles>,
     units: Mutex<Units<'a>>,
     turn: Mutex<Turn>,
     turned: Condvar,
@@ -111,13 +111,13 @@ impl Drop for Idle<'_, '_, '_> {
 
 impl<'a, 'o: 'a> Ahead<'a, 'o> {
     /// `types` are the encoder's options, if types are to be made of the objects; what is `known` of their units need not
-    /// be read, and if that is something, even if it is nothing yet, it is told what to remember; so is `new_strings`.
+    /// be read, and if that is something, even if it is nothing yet, it is told what to remember. That is written to `new_files`.
     pub(super) fn new(
         shared: &'a Shared<'o>,
         memory: &'a Memory<'a>,
         types: Option<&'a Options<'static>>,
         known: Option<&'a KnownUnits>,
-        new_strings: Option<NewStrings>,
+        new_files: Option<NewFiles>,
     ) -> Self {
         Ahead {
             shared,
@@ -125,7 +125,7 @@ impl<'a, 'o: 'a> Ahead<'a, 'o> {
             types,
             known,
             remember: Mutex::default(),
-            new_strings,
+            new_files,
             units: Mutex::new(Units::NotBegun),
             turn: Mutex::default(),
             turned: Condvar::new(),
@@ -232,28 +232,29 @@ impl<'a, 'o: 'a> Ahead<'a, 'o> {
         matches!(*locked(&self.units), Units::Taken { ahead: true })
     }
 
-    /// Completes what is to be remembered of units; whether there was anything to do.
-    fn make_keys(&self) -> bool {
-        let mut remember = locked(&self.remember);
-        remember.known.as_mut().is_some_and(|known| known.complete(self.shared))
+    /// Completes and writes what is to be remembered of units; whether there was anything to write.
+    fn write_types(&self) -> bool {
+        let Some(new) = &self.new_files else { return false };
+        let known = locked(&self.remember).known.take();
+        let bytes = known.map(|known| known.into_bytes(self.shared));
+        bytes.is_some_and(|bytes| {
+            new.types.write(&[&bytes]);
+            true
+        })
     }
 
     /// Writes what the next link is to know of strings, if it would not know that and it is not written yet; whether there
     /// was anything to write.
-    fn write_strings(&self) -> bool {
-        let new = self.new_strings.as_ref().filter(|new| !new.is_written());
+    pub(super) fn write_strings(&self) -> bool {
+        let new = self.new_files.as_ref().filter(|new| !new.strings.is_written());
         let Some((new, parts)) = new.zip(self.shared.strings_to_remember()) else { return false };
-        new.write(&parts);
+        new.strings.write(&parts.iter().map(AsRef::as_ref).collect::<Vec<_>>());
         true
     }
 
-    /// Puts what the next link is to know of strings in its place.
-    ///
-    /// # Errors
-    /// The tree cannot be written to.
-    pub(super) fn finish_strings(&mut self) -> Result<()> {
-        self.write_strings();
-        self.new_strings.take().map_or(Ok(()), NewStrings::finish)
+    /// The files, to be finished.
+    pub(super) fn take_new_files(&mut self) -> Option<NewFiles> {
+        self.new_files.take()
     }
 
     /// Waits until the linker works; `None` at the end.
@@ -299,7 +300,7 @@ impl<'a, 'o: 'a> Ahead<'a, 'o> {
             piece((SAVE, STRINGS), &|| self.write_strings());
         }
         if self.shared.is_prepared() && self.begin(KEYS) {
-            piece((KEYS, OBJECT), &|| self.make_keys());
+            piece((KEYS, OBJECT), &|| self.write_types());
         }
     }
 

@@ -11,6 +11,7 @@ use crate::files;
 use crate::known::KnownUnits;
 use crate::plan::{Action, Plan, Settle, Start, Step};
 use crate::process;
+use crate::remembered::NewFile;
 use crate::say;
 use crate::sizes::Sizes;
 use crate::strings::KnownStrings;
@@ -134,12 +135,16 @@ impl Stage<'_> {
     }
 
     /// Remembers what the units of the kernel that is done have said.
-    pub(super) fn remember_units(&self, known: Option<ToRemember>, shared: &Shared<'_>) {
-        if !self.options.remember {
-            return;
-        }
-        let bytes = known.map(|known| self.jobs.run(|| known.into_bytes(shared))).transpose();
-        let saved = bytes.and_then(|bytes| KnownUnits::save(&self.tree.dir, bytes.as_deref()));
+    pub(super) fn remember_units(
+        &self,
+        (known, new): (Option<ToRemember>, NewFile),
+        shared: &Shared<'_>,
+    ) {
+        let save = || {
+            let bytes = known.map(|known| self.jobs.run(|| known.into_bytes(shared))).transpose();
+            KnownUnits::save(&self.tree.dir, bytes?.as_deref())
+        };
+        let saved = if new.is_written() { new.finish() } else { save() };
         if let Err(error) = saved {
             // The next link reads all units, which is no fault of this one.
             say::remark(format_args!("vmlinker: types are not remembered: {error}"));
@@ -154,8 +159,8 @@ impl Stage<'_> {
     }
 
     /// Remembers the strings of the kernel that is done.
-    pub(super) fn remember_strings(&self, ahead: &mut Ahead<'_, '_>) {
-        if let Err(error) = ahead.finish_strings() {
+    pub(super) fn remember_strings(&self, new: NewFile) {
+        if let Err(error) = new.finish() {
             // The next link merges all strings, which is no fault of this one.
             say::remark(format_args!("vmlinker: strings are not remembered: {error}"));
         }

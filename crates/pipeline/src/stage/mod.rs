@@ -40,10 +40,9 @@ use crate::jobs::Jobs;
 use crate::lock::Lock;
 use crate::plan::{Action, DEBUG_FILE, DebugInfo, Engine, Needs, Part, Schedule, Step};
 use crate::process;
-use crate::remembered;
+use crate::remembered::{self, NewFiles};
 use crate::say;
 use crate::sizes::Sizes;
-use crate::strings::NewStrings;
 use crate::timeline::{self, Link, Timeline};
 use crate::toolbox::Toolbox;
 use crate::tree::Tree;
@@ -193,8 +192,8 @@ impl<'a> Stage<'a> {
         let types = lean && self.needs.btf && toolbox.engines.of(Part::Btf) == Engine::Native;
         let (memory, types) = (Memory::default(), toolbox.btf.as_ref().filter(|_| types));
         let known = types.and_then(|_| self.known_units());
-        let new_strings = self.options.remember.then(|| NewStrings::of(&self.tree.dir));
-        let mut ahead = Ahead::new(&shared, &memory, types, known.as_ref(), new_strings);
+        let new_files = self.options.remember.then(|| NewFiles::of(&self.tree.dir));
+        let mut ahead = Ahead::new(&shared, &memory, types, known.as_ref(), new_files);
         let (jobs, timeline) = (self.jobs, self.timeline.clone());
         let plan = std::thread::scope(|scope| {
             let _over = lean.then(|| ahead.start(scope, jobs, timeline));
@@ -206,10 +205,13 @@ impl<'a> Stage<'a> {
             // Sizes stable, addresses final, tables filled: this is the kernel.
             stage.publish()?;
             stage.remember(&plan);
-            if known.is_some() {
-                stage.remember_units(to_remember, &shared);
+            ahead.write_strings();
+            if let Some(NewFiles { types, strings }) = ahead.take_new_files() {
+                if known.is_some() {
+                    stage.remember_units((to_remember, types), &shared);
+                }
+                stage.remember_strings(strings);
             }
-            stage.remember_strings(&mut ahead);
             Ok(stage.contents(&plan))
         });
         let contents = contents.map_err(|error| error.in_step(last_link))?;
