@@ -88,9 +88,9 @@ impl Default for Near {
     }
 }
 
-/// What came of merging: the pieces of all sections in order, their chunks, and the merged strings.
+/// What came of merging: the places of the pieces of all sections, their chunks in order, and the merged strings.
 struct Merge {
-    pieces: Vec<Piece>,
+    places: Places,
     chunks: Vec<Chunk>,
     text: Vec<u8>,
 }
@@ -138,8 +138,7 @@ impl<'a> Strings<'a> {
     }
 
     fn of(sections: Vec<&'a [u8]>, merged: Merge) -> Self {
-        let Merge { pieces, chunks, text } = merged;
-        let places = Places::new(&sections, &pieces);
+        let Merge { places, chunks, text } = merged;
         let size = text.len() as u64;
         Strings { sections, places, chunks, text, size }
     }
@@ -209,26 +208,26 @@ fn merge_all(
     let mut unique = table.strings(sections);
     unique.par_sort_unstable_by_key(|string| string.seen);
     let whole = sections.iter().all(|section| section.last().is_none_or(|&last| last == 0));
+    let places = Places::new(sections, &pieces);
     let to_remember = (remember && whole)
-        .then(|| to_remember(sections, &pieces, &chunks, &unique, table.len()))
+        .then(|| to_remember(sections, (&pieces, &places), &chunks, &unique, table.len()))
         .flatten();
     let (kept, offsets) = fold::lay_out(sections, &mut unique, table.len(), linker)?;
     drop((table, unique));
     let moved = chunks.par_iter_mut().zip(&pieces);
     moved.for_each(|(chunk, piece)| chunk.move_to(&offsets, piece.start));
     let text = fold::put_together(sections, &kept);
-    Ok((Merge { pieces, chunks, text }, to_remember))
+    Ok((Merge { places, chunks, text }, to_remember))
 }
 
 /// What is to be remembered of chunks that have slots yet, of which there are `slots`.
 fn to_remember(
     sections: &[&[u8]],
-    pieces: &[Piece],
+    (pieces, places): (&[Piece], &Places),
     chunks: &[Chunk],
     unique: &[Unique],
     slots: usize,
 ) -> Option<ToRemember> {
-    let places = Places::new(sections, pieces);
     let mut numbers = vec![0u32; slots];
     let mut strings = Vec::with_capacity(unique.len());
     for (number, string) in (0..).zip(unique) {

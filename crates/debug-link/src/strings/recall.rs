@@ -20,7 +20,7 @@ use twox_hash::XxHash3_128;
 use super::chunk::{BYTES, Chunk, Word};
 use super::file::{HEAD, Known, KnownPiece, KnownString, PieceRow, head};
 use super::fold::{lay_out, put_together};
-use super::pieces::{Piece, cut, length};
+use super::pieces::{Piece, Places, cut, length};
 use super::table::{Table, enter_all};
 use super::{Merge, Seen, Unique};
 use crate::error::Error;
@@ -66,8 +66,9 @@ pub(super) fn merge(
     let mut all: Vec<(Piece, Chunk)> =
         all.chain(recall.found.iter().map(|found| found.piece).zip(known_chunks)).collect();
     all.sort_unstable_by_key(|&(piece, _)| piece);
-    let (pieces, chunks) = all.into_iter().unzip();
-    Ok(Some(Merge { pieces, chunks, text: put_together(sections, &kept) }))
+    let (pieces, chunks): (Vec<Piece>, Vec<Chunk>) = all.into_iter().unzip();
+    let places = Places::new(sections, &pieces);
+    Ok(Some(Merge { places, chunks, text: put_together(sections, &kept) }))
 }
 
 /// A string that is new and known: its slot and its number.
