@@ -149,10 +149,13 @@ impl<'a> FinalAddresses<'a> {
     /// What becomes of an address; 0 is none.
     pub fn get(&self, provisional: u64) -> u64 {
         let Some(of) = self.of.filter(|_| provisional != 0) else { return provisional };
-        of(provisional).unwrap_or_else(|| {
-            self.lost.store(true, Ordering::Relaxed);
-            0
-        })
+        of(provisional).unwrap_or_else(|| self.lose())
+    }
+
+    /// Notes that an address cannot be told; it is 0 then.
+    pub fn lose(&self) -> u64 {
+        self.lost.store(true, Ordering::Relaxed);
+        0
     }
 
     /// Whether an address was asked for that is not known.

@@ -93,7 +93,7 @@ pub(crate) struct Var {
 }
 
 /// A `btf_decl_tag`.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DeclTag {
     pub value: StrId,
     /// The type that is tagged; unused for functions and variables.

@@ -12,6 +12,7 @@ use hashbrown::HashTable;
 use image::Endianness;
 use rayon::prelude::*;
 
+use crate::addresses::Addresses;
 use crate::candidates::Linked;
 use crate::cu::{DeclTag, Func, INDEX, info, kind, kind_of};
 use crate::digest::{is_named_composite, replace_references};
@@ -243,15 +244,15 @@ pub(crate) fn run(
             end.unit(unit as u32, kept, &place, &mut classes);
         }
     }
-    if linked.addresses.lost() {
-        return Ok(Err(Doubt::Address));
-    }
     let places = std::mem::take(&mut classes.places);
     classes.ending = true;
     let (mut layout, ()) = rayon::join(
         || Layout::new(&places, &first_use, reader),
         || end.finish(&mut classes, &mut report),
     );
+    if linked.addresses.lost() {
+        return Ok(Err(Doubt::Address));
+    }
     layout.add_names(&classes.new_names);
     let endian = linked.elf.endian();
     let (btf, ()) = rayon::join(|| layout.write(&classes, endian), || drop((units, class, graph)));
@@ -321,7 +322,8 @@ impl Ending<'_, '_, '_> {
                     first_use.note(name, at);
                     at += 1;
                 };
-                saved.save(&kept.cu, linked, &mut |id| place(id), &mut note);
+                let unit = (&kept.cu, kept.not_read);
+                saved.save(unit, &linked.symbols, &mut |id| place(id), &mut note);
             }
             saved
         };
@@ -401,7 +403,9 @@ impl Ending<'_, '_, '_> {
     fn finish(mut self, classes: &mut Classes<'_>, report: &mut Report) {
         let Reader { rules, names, .. } = self.reader;
         let mut explain = rules.explain.then_some(self.explain);
-        self.saved.emit(&self.linked.symbols, rules, *names, classes, &mut explain);
+        let addresses = Addresses::new(&self.linked.addresses, self.reader);
+        let decided_by = (&self.linked.symbols, &addresses);
+        self.saved.emit(decided_by, rules, *names, classes, &mut explain);
         if let Some(explain) = explain {
             explain.report(report);
         }

@@ -39,6 +39,7 @@
 use std::sync::atomic::AtomicBool;
 
 mod abbrev;
+mod addresses;
 mod base;
 mod cache;
 mod candidates;

@@ -29,6 +29,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use crate::addresses::NotRead;
 use crate::cache::{Noted, Recording, Spot};
 use crate::candidates::Linked;
 use crate::cu::{Cu, Func, INDEX, LocalId, kind, kind_of, name_positions};
@@ -61,6 +62,8 @@ pub(crate) struct Kept {
     /// Types of the unit.
     pub count: u32,
     pub witness: Witness,
+    /// Where addresses of functions stand, if the unit was not read in this run.
+    pub not_read: Option<NotRead>,
 }
 
 /// Why the result could differ from libbpf's.

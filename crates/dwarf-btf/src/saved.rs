@@ -9,7 +9,7 @@
 use rayon::prelude::*;
 
 use crate::Rules;
-use crate::candidates::Linked;
+use crate::addresses::{Addresses, LowPc, NotRead};
 use crate::cu::{Cu, DeclTag, Func, FuncFacts, Misplaced, info, kind, kind_of};
 use crate::explain::Explain;
 use crate::strings::StrId;
@@ -22,6 +22,8 @@ pub(crate) struct Saved {
     /// The place in [`SavedFunctions::all`].
     index: u32,
     elf: u32,
+    low_pc: LowPc,
+    /// The final address, 0 if there is none or nothing depends on it.
     address: u64,
     pub ret: u32,
     /// Name and type of each parameter, in [`SavedFunctions::params`].
@@ -30,6 +32,7 @@ pub(crate) struct Saved {
     pub facts: FuncFacts,
     /// The description whose prototype differs from this one's, an index into [`SavedFunctions::all`].
     pub inconsistent: Option<u32>,
+    /// The symbol at its address says that its parameters were changed, if that decides anything.
     optimized_symbol: bool,
     /// The unit's name and what is out of place there, if functions are to be explained.
     pub unit: StrId,
@@ -52,13 +55,17 @@ pub(crate) struct Decision<'d> {
     pub saved: &'d SavedFunctions,
     pub function: &'d ElfFunction<'d>,
     /// Address and full name of each of its symbols.
-    pub symbols: &'d [(u64, &'d [u8])],
+    pub symbols: Entries<'d>,
     /// Its descriptions by unit; the first has what is known of all.
     pub group: &'d [Saved],
     /// The one that is written.
     pub chosen: &'d Saved,
+    /// If several reasons hold, the first is told if functions are to be explained, and else any.
     pub why: Option<Why>,
 }
+
+/// Address and full name of each symbol of a function.
+type Entries<'d> = &'d [(u64, &'d [u8])];
 
 /// The descriptions met so far.
 #[derive(Debug, Default)]
@@ -83,12 +90,12 @@ const KF_ARENA_ARG1: u32 = 1 << 14;
 const KF_ARENA_ARG2: u32 = 1 << 15;
 
 impl SavedFunctions {
-    /// Saves a unit's functions; `place` turns the unit's types into the stream's, `name` is told each
-    /// string in the order in which pahole would add it.
+    /// Saves a unit's functions, whose addresses may not have been read; `place` turns the unit's types into the
+    /// stream's, `name` is told each string in the order in which pahole would add it.
     pub fn save(
         &mut self,
-        cu: &Cu,
-        Linked { symbols, addresses, .. }: &Linked<'_, '_>,
+        (cu, not_read): (&Cu, Option<NotRead>),
+        symbols: &Symbols<'_>,
         place: &mut dyn FnMut(u32) -> u32,
         name: &mut dyn FnMut(StrId),
     ) {
@@ -97,8 +104,8 @@ impl SavedFunctions {
             let first = self.misplaced.len() as u32;
             let of_func = cu.misplaced.iter().filter(|other| other.func == index as u32);
             self.misplaced.extend(of_func);
-            let address = addresses.get(func.low_pc);
-            let mut saved = self.one(cu, func, (elf, address), symbols, place, name);
+            let low_pc = LowPc::new(func, not_read);
+            let mut saved = self.one(cu, func, (elf, low_pc), place, name);
             saved.misplaced = (first, self.misplaced.len() as u32);
             self.all.push(saved);
         }
@@ -108,8 +115,7 @@ impl SavedFunctions {
         &mut self,
         cu: &Cu,
         func: &Func,
-        (elf, address): (u32, u64),
-        symbols: &Symbols<'_>,
+        (elf, low_pc): (u32, LowPc),
         place: &mut dyn FnMut(u32) -> u32,
         name: &mut dyn FnMut(StrId),
     ) -> Saved {
@@ -128,21 +134,17 @@ impl SavedFunctions {
             name(tag.value);
             self.tags.push(*tag);
         }
-        let function = &symbols.functions[elf as usize];
-        // Only of names that have a suffix, which is cut off, the bytes are to be read.
-        let optimized = |name: &[u8]| name.len() != function.text.len() && is_optimized(name);
-        let optimized_symbol = address != 0
-            && symbols.entries(function).iter().any(|&(at, name)| at == address && optimized(name));
         Saved {
             index: self.all.len() as u32,
             elf,
-            address,
+            low_pc,
+            address: 0,
             ret: place(func.ret),
             params: (first, self.params.len() as u32),
             tags: (tag, self.tags.len() as u32),
             facts: func.facts,
             inconsistent: None,
-            optimized_symbol,
+            optimized_symbol: false,
             unit: cu.name,
             misplaced: (0, 0),
         }
@@ -177,6 +179,10 @@ impl SavedFunctions {
         &self.params[saved.params.0 as usize..saved.params.1 as usize]
     }
 
+    fn tags(&self, saved: &Saved) -> &[DeclTag] {
+        &self.tags[saved.tags.0 as usize..saved.tags.1 as usize]
+    }
+
     /// The parameters that are not where they should be.
     pub fn misplaced(&self, saved: &Saved) -> &[Misplaced] {
         &self.misplaced[saved.misplaced.0 as usize..saved.misplaced.1 as usize]
@@ -190,7 +196,7 @@ impl SavedFunctions {
     /// Writes the functions by name. `explain` is told of each what became of it.
     pub fn emit(
         self,
-        symbols: &Symbols<'_>,
+        (symbols, addresses): (&Symbols<'_>, &Addresses<'_, '_>),
         rules: &Rules,
         names: OwnNames,
         stream: &mut dyn Stream,
@@ -208,7 +214,7 @@ impl SavedFunctions {
             .with_min_len(256)
             .map_init(Vec::new, |group, same| {
                 let function = &symbols.functions[same[0].0 as usize];
-                let entries = symbols.entries(function);
+                let entries = (symbols.entries(function), addresses);
                 let decision = self.decide(same, (function, entries), rules, group, known);
                 (decision.why, decision.chosen.index)
             })
@@ -217,7 +223,7 @@ impl SavedFunctions {
         for (same, (why, chosen)) in groups.iter().zip(decided) {
             let function = &symbols.functions[same[0].0 as usize];
             if let Some(explain) = explain {
-                let entries = symbols.entries(function);
+                let entries = (symbols.entries(function), addresses);
                 let decision = self.decide(same, (function, entries), rules, &mut group, stream);
                 explain.decided(&decision, stream);
             }
@@ -232,7 +238,7 @@ impl SavedFunctions {
     fn decide<'d>(
         &'d self,
         same: &[(u32, u32)],
-        (function, symbols): (&'d ElfFunction<'d>, &'d [(u64, &'d [u8])]),
+        (function, (symbols, addresses)): (&'d ElfFunction<'d>, (Entries<'d>, &Addresses<'_, '_>)),
         rules: &Rules,
         group: &'d mut Vec<Saved>,
         stream: &dyn Stream,
@@ -240,24 +246,54 @@ impl SavedFunctions {
         group.clear();
         group.extend(same.iter().map(|&(_, at)| self.all[at as usize].clone()));
         self.combine(group, stream);
+        let left_out = left_out(function, &group[0], rules);
+        // Where it is left out anyway, what else speaks against it is only of interest to people.
+        if left_out.is_none() || rules.explain {
+            self.locate(group, (function, symbols), addresses, rules.explain);
+        }
         let chosen = choose(group, symbols);
-        let facts = group[0].facts;
-        let why = if function.ambiguous {
-            Some(Why::Ambiguous)
-        } else if is_changed(chosen) {
-            Some(Why::Changed)
-        } else if facts.reordered_parm {
-            Some(Why::Reordered)
-        } else if facts.uncertain_parm_loc {
-            Some(Why::Uncertain)
-        } else if rules.consistent_functions && group[0].inconsistent.is_some() {
-            Some(Why::Inconsistent)
-        } else if facts.unexpected_reg {
-            Some(Why::Register)
-        } else {
-            None
+        let why = match left_out {
+            Some(Why::Ambiguous) => left_out,
+            _ if is_changed(chosen) => Some(Why::Changed),
+            _ => left_out,
         };
         Decision { saved: self, function, symbols, group, chosen, why }
+    }
+
+    /// Finds out where descriptions of a function are, as far as what is written depends on it: an address may have to
+    /// be read, and most functions have one description, or several that say the same. With `all`, of all of them: what
+    /// is told of a function names the unit of the description that was chosen.
+    fn locate(
+        &self,
+        group: &mut [Saved],
+        (function, symbols): (&ElfFunction<'_>, Entries<'_>),
+        addresses: &Addresses<'_, '_>,
+        all: bool,
+    ) {
+        // Only of names that have a suffix, which is cut off, the bytes are to be read.
+        let optimized = |name: &[u8]| name.len() != function.text.len() && is_optimized(name);
+        let some_optimized = symbols.iter().any(|&(_, name)| optimized(name));
+        let by_symbol = |saved: &Saved| saved.facts.optimized_parms && some_optimized;
+        let may_be_changed = |saved: &Saved| {
+            saved.facts.optimized_parms && (saved.facts.signature_changed || some_optimized)
+        };
+        let differ = match &*group {
+            [] | [_] => false,
+            [first, others @ ..] => {
+                group.iter().any(may_be_changed)
+                    || others.iter().any(|other| !self.says_the_same(first, other))
+            }
+        };
+        for saved in group.iter_mut().filter(|saved| all || differ || by_symbol(saved)) {
+            saved.address = addresses.of(saved.low_pc);
+            let at = |&(at, name): &(u64, &[u8])| at == saved.address && optimized(name);
+            saved.optimized_symbol = saved.address != 0 && some_optimized && symbols.iter().any(at);
+        }
+    }
+
+    /// Whether the same is written of a function whichever of two descriptions is chosen.
+    fn says_the_same(&self, a: &Saved, b: &Saved) -> bool {
+        a.ret == b.ret && self.params(a) == self.params(b) && self.tags(a) == self.tags(b)
     }
 
     /// Shares what is known among the descriptions of one function.
@@ -300,7 +336,7 @@ impl SavedFunctions {
         }
         let proto = stream.add(proto);
         let id = stream.add(&[function.name, info(kind::FUNC, 0, false), proto]);
-        for tag in &self.tags[saved.tags.0 as usize..saved.tags.1 as usize] {
+        for tag in self.tags(saved) {
             decl_tag(stream, tag.value, id, tag.component);
         }
         if let Some(flags) = function.kfunc
@@ -338,8 +374,22 @@ pub(crate) fn is_changed(saved: &Saved) -> bool {
     saved.facts.optimized_parms && (saved.facts.signature_changed || saved.optimized_symbol)
 }
 
+/// Why a function is left out wherever its descriptions are; `first` has what is known of all of them.
+fn left_out(function: &ElfFunction<'_>, first: &Saved, rules: &Rules) -> Option<Why> {
+    let facts = first.facts;
+    let inconsistent = rules.consistent_functions && first.inconsistent.is_some();
+    let reasons = [
+        (function.ambiguous, Why::Ambiguous),
+        (facts.reordered_parm, Why::Reordered),
+        (facts.uncertain_parm_loc, Why::Uncertain),
+        (inconsistent, Why::Inconsistent),
+        (facts.unexpected_reg, Why::Register),
+    ];
+    reasons.into_iter().find_map(|(holds, why)| holds.then_some(why))
+}
+
 /// The description that a symbol's address speaks for.
-fn choose<'a>(group: &'a [Saved], symbols: &[(u64, &[u8])]) -> &'a Saved {
+fn choose<'a>(group: &'a [Saved], symbols: Entries<'_>) -> &'a Saved {
     if let [only] = group {
         return only;
     }

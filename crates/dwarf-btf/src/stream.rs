@@ -6,6 +6,7 @@
 use btf_dedup::Types;
 use rayon::prelude::*;
 
+use crate::addresses::Addresses;
 use crate::base::Base;
 use crate::candidates::Linked;
 use crate::cu::{Cu, INDEX, LocalId, info, kind, name_positions};
@@ -168,7 +169,8 @@ impl<'r, 's, 'i> All<'r, 's, 'i> {
         if self.reader.rules.save_functions {
             let mut names = Vec::new();
             let linked = self.linked;
-            self.saved.save(cu, linked, &mut |id| place(id), &mut |name| names.push(name));
+            let symbols = &linked.symbols;
+            self.saved.save((cu, None), symbols, &mut |id| place(id), &mut |name| names.push(name));
             for name in names {
                 self.note(name);
             }
@@ -221,7 +223,8 @@ impl<'r, 's, 'i> All<'r, 's, 'i> {
         let saved = std::mem::take(&mut self.saved);
         let explain = std::mem::replace(&mut self.explain, Explain::new(reader, 0));
         let mut explain = options.explain.then_some(explain);
-        saved.emit(&linked.symbols, &reader.rules, reader.names, &mut self, &mut explain);
+        let decided_by = (&linked.symbols, &Addresses::new(&linked.addresses, reader));
+        saved.emit(decided_by, &reader.rules, reader.names, &mut self, &mut explain);
         if let Some(explain) = explain {
             explain.report(&mut report);
         }

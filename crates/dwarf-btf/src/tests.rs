@@ -1,5 +1,6 @@
 //! Each rule of pahole on debug information made by hand, and each message on debug information that is broken.
 
+mod addresses;
 mod bad;
 mod base;
 pub(crate) mod die;
@@ -69,6 +70,34 @@ impl DebugSource for Elsewhere<'_, '_> {
     }
 }
 
+/// A source whose units are known by these numbers.
+pub(crate) struct Keyed<'e, 'd>(pub Elsewhere<'e, 'd>, pub &'e [u64]);
+
+impl DebugSource for Keyed<'_, '_> {
+    fn info_len(&self) -> usize {
+        self.0.info_len()
+    }
+
+    fn info(&self, range: Range<usize>, out: &mut [u8]) -> Result<(), Unreadable> {
+        self.0.info(range, out)
+    }
+
+    fn section(&self, name: &str) -> Result<Cow<'_, [u8]>, Unreadable> {
+        self.0.section(name)
+    }
+
+    fn unit_key(&self, range: Range<usize>, _: bool) -> Option<u128> {
+        let info = self.0.section(".debug_info").unwrap();
+        let (mut at, mut index) = (0, 0);
+        while at < range.start {
+            at += 4 + u32::from_le_bytes(*info[at..].first_chunk().unwrap()) as usize;
+            index += 1;
+        }
+        assert_eq!(at, range.start);
+        Some(u128::from(self.1[index]))
+    }
+}
+
 /// Bytes that cannot be had are an error, wherever they are.
 #[test]
 fn what_the_source_cannot_give() {
@@ -97,8 +126,11 @@ fn what_the_source_cannot_give() {
 
 /// The types, a line each with its members, as bpftool shows them.
 fn encode(file: &File, options: &Options<'_>) -> Vec<String> {
-    let encoded = try_encode(file, options).unwrap();
-    let types = Btf::parse(&encoded.btf).unwrap();
+    lines(&try_encode(file, options).unwrap().btf)
+}
+
+fn lines(btf: &[u8]) -> Vec<String> {
+    let types = Btf::parse(btf).unwrap();
     let mut out = Vec::new();
     for (id, ty) in types.types() {
         let mut line = Vec::new();

@@ -3,6 +3,7 @@
 use image::Elf;
 
 use crate::abbrev::{Slot, Table};
+use crate::addresses::NotRead;
 use crate::candidates::{Candidates, Expected};
 use crate::cu::Cu;
 use crate::cursor::{Cursor, Fault, Read};
@@ -135,8 +136,9 @@ impl<'s> Reader<'s> {
     }
 
     /// The address that stands `at` bytes behind the beginning of a unit.
-    pub fn address(&self, unit: usize, at: u32, size: u8) -> Option<u64> {
-        let start = unit.checked_add(at as usize)?;
+    pub fn address(&self, unit: NotRead, at: u32) -> Option<u64> {
+        let NotRead { start, size } = unit;
+        let start = start.checked_add(at as usize)?;
         let end = start.checked_add(usize::from(size)).filter(|&end| end <= self.info.len())?;
         let mut buffer = Vec::new();
         let window = self.info.window(start..end, &mut buffer).ok()?;

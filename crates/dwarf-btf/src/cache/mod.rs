@@ -11,9 +11,10 @@
 //! says so by the *tie*.
 //!
 //! Why a unit's key says enough: it covers the bytes of the unit and of its abbreviations, which section each relocation
-//! leads to, and the text of all strings that it refers to. Addresses are left out: nothing of types depends on them, and
-//! of functions and variables they are read again. A unit that refers to another is not added one by one at all
-//! ([`crate::merge`]), and what a unit's functions are looked up by, the candidates, is compared besides.
+//! leads to, and the text of all strings that it refers to. Addresses are left out: nothing of types depends on them,
+//! those of variables are read again, and those of functions where something depends on them ([`crate::addresses`]). A
+//! unit that refers to another is not added one by one at all ([`crate::merge`]), and what a unit's functions are looked
+//! up by, the candidates, is compared besides.
 //!
 //! A run that begins with nothing asks for no key; they are made afterwards ([`to_remember`]).
 //!

@@ -9,6 +9,7 @@ use super::noted::NONE;
 use super::resume::{MAX_AGE, Matching, Resumed, match_units};
 use super::save::{State, save};
 use super::to_remember::{Missing, ToRemember};
+use crate::addresses::NotRead;
 use crate::cu::{Cu, name_positions};
 use crate::merge::Kept;
 use crate::options::Rules;
@@ -97,11 +98,14 @@ impl Recording {
             return None;
         }
         let (mut resumed, shards) = Resumed::new(saved, matching, keys);
-        let addresses = resumed.units.par_iter_mut().zip(headers);
-        let size = |header: &Header| header.sizes.address;
-        addresses
+        let units = resumed.units.par_iter_mut().zip(headers);
+        units
             .filter_map(|(kept, header)| Some((kept.as_mut()?, header)))
-            .map(|(kept, header)| addresses_again(&mut kept.cu, reader, header.start, size(header)))
+            .map(|(kept, header)| {
+                let not_read = NotRead { start: header.start, size: header.sizes.address };
+                kept.not_read = Some(not_read);
+                variables_again(&mut kept.cu, reader, not_read)
+            })
             .collect::<Option<()>>()?;
         let unknown = (0..).zip(headers).zip(&matching.old).filter(|&(_, &old)| old == NONE);
         let batches = unknown.map(|((first, &header), _)| Batch { first, headers: vec![header] });
@@ -219,13 +223,10 @@ fn has_addresses(cu: &Cu, rules: &Rules) -> bool {
     functions && cu.vars.iter().all(|var| var.address_at != 0)
 }
 
-/// Reads the addresses of a unit that begins at `start` again, which have that many bytes.
-fn addresses_again(cu: &mut Cu, reader: &Reader<'_>, start: usize, size: u8) -> Option<()> {
-    for func in cu.funcs.iter_mut().filter(|func| func.low_pc_at != 0) {
-        func.low_pc = reader.address(start, func.low_pc_at, size)?;
-    }
+/// Reads the addresses of a unit's variables again; those of functions are read when they are asked for.
+fn variables_again(cu: &mut Cu, reader: &Reader<'_>, unit: NotRead) -> Option<()> {
     for var in &mut cu.vars {
-        let address = reader.address(start, var.address_at, size)?;
+        let address = reader.address(unit, var.address_at)?;
         var.address = address.wrapping_add(var.displacement);
     }
     Some(())

@@ -1,15 +1,11 @@
 //! Kernels that change from link to link: what is made with what was remembered is what is made without.
 
-use std::borrow::Cow;
-use std::ops::Range;
-
 use gimli::constants as dw;
 use image::{Elf, consts};
 
-use crate::tests::Elsewhere;
 use crate::tests::die::{Die, File, Value, base, die, int, member};
-use crate::{DebugSource, Encoded, Expected, Memory, Options, PaholeVersion, Reading, Remembered};
-use crate::{Unreadable, lto_note};
+use crate::tests::{Elsewhere, Keyed};
+use crate::{Encoded, Expected, Memory, Options, PaholeVersion, Reading, Remembered, lto_note};
 
 /// Numbers without order, the same in every run.
 struct Random(u64);
@@ -144,34 +140,6 @@ impl Link {
     }
 }
 
-/// A source whose units are known by their numbers.
-struct Keyed<'e, 'd>(Elsewhere<'e, 'd>, &'e Link);
-
-impl DebugSource for Keyed<'_, '_> {
-    fn info_len(&self) -> usize {
-        self.0.info_len()
-    }
-
-    fn info(&self, range: Range<usize>, out: &mut [u8]) -> Result<(), Unreadable> {
-        self.0.info(range, out)
-    }
-
-    fn section(&self, name: &str) -> Result<Cow<'_, [u8]>, Unreadable> {
-        self.0.section(name)
-    }
-
-    fn unit_key(&self, range: Range<usize>, _: bool) -> Option<u128> {
-        let info = self.0.section(".debug_info").unwrap();
-        let (mut at, mut index) = (0, 0);
-        while at < range.start {
-            at += 4 + u32::from_le_bytes(*info[at..].first_chunk().unwrap()) as usize;
-            index += 1;
-        }
-        assert_eq!(at, range.start);
-        Some(u128::from(self.1.units[index]))
-    }
-}
-
 fn options(pahole: PaholeVersion) -> Options<'static> {
     Options { pahole, ..Options::default() }
 }
@@ -189,7 +157,7 @@ fn resumed(link: &Link, pahole: PaholeVersion, known: &[u8]) -> Option<(Encoded,
         functions: functions.map(|symbol| symbol.name).collect(),
         percpu: SECTION + link.by..SECTION + link.by + 256,
     };
-    let (memory, source) = (Memory::default(), Keyed(Elsewhere(&before), link));
+    let (memory, source) = (Memory::default(), Keyed(Elsewhere(&before), &link.units));
     let remembered = Remembered { by: 1, bytes: known };
     let reading = Reading::resume(&memory, &source, &expected, &options(pahole), Some(remembered));
     let mut made = reading.unwrap()?.finish(&after, &|at| Some(at - link.by))?;

@@ -106,6 +106,10 @@ pub struct File {
     /// Empty sections before all others.
     pub fillers: usize,
     pub language: u64,
+    /// `DW_AT_producer` of all units.
+    pub producer: Option<&'static str>,
+    /// `DW_AT_name` of the first units.
+    pub names: &'static [&'static str],
     /// Longer names stand in `.debug_str`, which begins with this one.
     pub first_string: Option<&'static str>,
 }
@@ -123,6 +127,8 @@ impl File {
             compressed: false,
             fillers: 0,
             language: u64::from(dw::DW_LANG_C11.0),
+            producer: None,
+            names: &[],
             first_string: None,
         }
     }
@@ -145,7 +151,7 @@ impl File {
     fn sections(&self) -> [Vec<u8>; 3] {
         let strings = self.first_string.map(|first| [first.as_bytes(), &[0]].concat());
         let mut writer = Writer { big: self.big, strings, ..Writer::default() };
-        for entries in &self.units {
+        for (index, entries) in self.units.iter().enumerate() {
             let start = writer.info.len();
             writer.word(0);
             writer.half(self.version);
@@ -160,6 +166,12 @@ impl File {
             writer.start = start;
             writer.code = 0;
             let mut root = die(dw::DW_TAG_compile_unit).number(dw::DW_AT_language, self.language);
+            if let Some(producer) = self.producer {
+                root = root.with(dw::DW_AT_producer, Value::Text(producer));
+            }
+            if let Some(name) = self.names.get(index) {
+                root = root.name(name);
+            }
             root.children.clone_from(entries);
             writer.entry(&root);
             writer.patch();

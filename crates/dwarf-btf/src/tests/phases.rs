@@ -13,7 +13,7 @@ const OLD: PaholeVersion = PaholeVersion::V1_24;
 const NEW: PaholeVersion = PaholeVersion::V1_32;
 
 /// What is expected of an image that will be like `elf`, where it is now.
-fn expected<'d>(elf: &Elf<'d>, more: &[&'static [u8]]) -> Expected<'d> {
+pub(super) fn expected<'d>(elf: &Elf<'d>, more: &[&'static [u8]]) -> Expected<'d> {
     let symbols = elf.symbols().unwrap();
     let functions = symbols.iter().filter(|symbol| symbol.kind == consts::STT_FUNC.0);
     let percpu = elf.section(".data..percpu").map_or(0..0, |(index, section)| {
@@ -54,7 +54,7 @@ fn split_with(
     reading.finish(after, &address)
 }
 
-fn quiet(pahole: PaholeVersion) -> Options<'static> {
+pub(super) fn quiet(pahole: PaholeVersion) -> Options<'static> {
     Options { explain: false, ..options(pahole) }
 }
 
