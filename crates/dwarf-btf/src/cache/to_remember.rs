@@ -4,7 +4,7 @@
 //! not need them, and whoever waits for its types does not either. So they are made when there is time.
 
 use super::file::{halves, seal};
-use super::key;
+use super::key::{self, Key};
 use crate::source::{DebugSource, Info};
 use crate::unit::{Batch, Headers};
 
@@ -33,26 +33,18 @@ impl ToRemember {
         ToRemember { file, missing }
     }
 
-    /// Makes the keys of all units of `source`, which is that of the run, with the threads of the current rayon pool, if
-    /// they are not made yet; returns whether that was so. Units that cannot be read have none.
-    pub fn complete(&mut self, source: &dyn DebugSource) -> bool {
-        let Some(missing) = self.missing.take() else { return false };
-        let keys = missing.keys(source).unwrap_or_default();
-        let (_, places) = self.file.split_at_mut(missing.at);
-        for ((place, key), _) in places
-            .chunks_exact_mut(size_of::<u128>())
-            .zip(keys)
-            .zip(missing.wanted)
-            .filter(|&(_, wanted)| wanted)
-        {
-            place.copy_from_slice(bytemuck::cast_slice(&halves(key)));
-        }
-        true
-    }
-
-    /// The bytes that a later run takes, when they are complete.
+    /// The bytes that a later run takes ([`Remembered::bytes`](crate::Remembered::bytes)). Keys that are missing are made
+    /// with the threads of the current rayon pool, of the units of `source`, which is that of the run; those that cannot be
+    /// read get none.
     pub fn into_bytes(mut self, source: &dyn DebugSource) -> Vec<u8> {
-        self.complete(source);
+        if let Some(missing) = self.missing {
+            let keys = missing.keys(source).unwrap_or_default();
+            let places = self.file[missing.at..].chunks_exact_mut(size_of::<Key>());
+            let wanted = places.zip(keys).zip(missing.wanted).filter(|&(_, wanted)| wanted);
+            wanted.for_each(|((place, key), _)| {
+                place.copy_from_slice(bytemuck::cast_slice(&halves(key)));
+            });
+        }
         seal(&mut self.file);
         self.file
     }
@@ -60,7 +52,7 @@ impl ToRemember {
 
 impl Missing {
     /// One for each unit; `None` if there are others than in the run.
-    fn keys(&self, source: &dyn DebugSource) -> Option<Vec<key::Key>> {
+    fn keys(&self, source: &dyn DebugSource) -> Option<Vec<Key>> {
         let info = Info::Parts(source);
         let Batch { headers, .. } = Headers::new(info, self.big).batch(usize::MAX).ok()?;
         let abbrev = source.section(".debug_abbrev").ok()?;
