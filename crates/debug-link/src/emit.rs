@@ -138,6 +138,33 @@ impl Known<'_> {
     }
 }
 
+/// Gives `names` the indexes that symbols have after others have been put between them, and the symbols of sections that
+/// had none before.
+pub(crate) fn rename(
+    names: &mut [Vec<Named>],
+    objects: &[Arc<Object<'_>>],
+    layout: &Layout<'_>,
+    (new, sections): (&Renumbering, &HashMap<u32, (u32, u64)>),
+) {
+    let of_section = |input: usize, symbol: &Symbol<'_>| match symbol.place {
+        Defined::Section(section) if symbol.kind == STT_SECTION.0 => {
+            let statement = layout.statements[input].get(section as usize)?;
+            sections.get(statement).map(|&(symbol, addr)| Named::Section { symbol, addr })
+        }
+        _ => None,
+    };
+    names.par_iter_mut().enumerate().for_each(|(input, names)| {
+        // The null symbol comes first, and stays.
+        let names = names.par_iter_mut().skip(1).zip(&objects[input].symbols);
+        names.with_min_len(SYMBOLS).for_each(|(name, symbol)| match name {
+            Named::Symbol(index) | Named::Section { symbol: index, .. } => {
+                *index = new.index(*index);
+            }
+            Named::Unknown => *name = of_section(input, symbol).unwrap_or(Named::Unknown),
+        });
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

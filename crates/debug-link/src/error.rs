@@ -36,6 +36,9 @@ pub enum Error {
     /// Inputs, map and image do not belong together, or the linker's rule is not the one known here.
     #[error("inputs, link map and image disagree: {0}")]
     Disagree(String),
+    /// Contents that cannot be put into a hollow image; the linker can still do it, of the objects themselves.
+    #[error(transparent)]
+    Hollow(Box<Error>),
     /// A relocation that cannot be applied.
     #[error("{input}: {section}+{offset:#x}: {cause}")]
     Relocation {
@@ -63,6 +66,14 @@ impl Error {
     /// A fault of the input `name`.
     pub(crate) fn input(name: &str, fault: image::Error) -> Self {
         Error::Input { input: name.to_owned(), fault }
+    }
+
+    /// The same fault, met where contents are put into a hollow image.
+    pub(crate) fn of_hollow(self) -> Self {
+        match self {
+            Error::Unreadable(_) | Error::Hollow(_) => self,
+            other => Error::Hollow(Box::new(other)),
+        }
     }
 
     pub(crate) fn unsupported(what: impl Into<String>) -> Self {

@@ -33,10 +33,10 @@
 
 use std::sync::Arc;
 
-use image::Elf;
 use image::consts::{
     R_X86_64_32, R_X86_64_32S, R_X86_64_64, R_X86_64_PC32, R_X86_64_PC64, R_X86_64_PLT32,
 };
+use image::{Elf, Symbol};
 use rayon::prelude::*;
 
 use crate::carve::{carve, gaps};
@@ -48,10 +48,12 @@ use crate::layout::{Layout, too_large};
 use crate::linker::Linker;
 use crate::locals::LocalIndexes;
 use crate::map::LinkMap;
-use crate::merge::{self, Merged};
+use crate::merge;
 use crate::object::{Input, Object};
 use crate::prepare::Prepared;
+use crate::record::Decoded;
 use crate::relocate::{Chunk, Source};
+use crate::sections::{self, DebugSections};
 use crate::seen::Seen;
 use crate::targets::{self, Globals, Target, Use};
 
@@ -68,17 +70,18 @@ const KNOWN: [u32; 6] = [
 /// Makes the image that a linker would have written of the true objects, from one that it has written of hollow ones.
 #[derive(Debug)]
 pub struct Filler<'i, 'a> {
-    image: Elf<'i>,
-    linker: Linker,
-    objects: Vec<Arc<Object<'a>>>,
-    merged: Vec<Merged<'a>>,
-    /// By input, by symbol.
-    targets: Vec<Vec<Target>>,
+    pub(crate) image: Elf<'i>,
+    /// The symbols of the image without the null symbol.
+    pub(crate) symbols: Vec<Symbol<'i>>,
+    /// The debug sections, but for what their relocations refer to.
+    pub(crate) debug: DebugSections<'a>,
+    /// What the relocations of what is filled refer to: by input, by symbol.
+    pub(crate) targets: Vec<Vec<Target>>,
     /// The same; nothing if no relocations are kept.
-    names: Vec<Vec<Named>>,
-    sections: Vec<Filled>,
+    pub(crate) names: Vec<Vec<Named>>,
+    pub(crate) sections: Vec<Filled>,
     /// Where everything goes, if that is not where it is in the image.
-    frame: Option<Frame>,
+    pub(crate) frame: Option<Frame>,
     len: usize,
 }
 
@@ -178,7 +181,11 @@ impl<'i, 'a> Filler<'i, 'a> {
         let discarded = targets.par_iter_mut().flatten().filter(|t| **t == Target::Discarded);
         discarded.for_each(|target| *target = Target::Unknown);
         let len = len(image, &objects, frame.as_ref())?;
-        Ok(Filler { image: elf, linker, objects, merged, targets, names, sections, frame, len })
+        let lookups = sections::lookups(prepared, &layout);
+        let of_debug = Vec::new();
+        let debug =
+            DebugSections { linker, objects, layout, merged, targets: of_debug, seen, lookups };
+        Ok(Filler { image: elf, symbols, debug, targets, names, sections, frame, len })
     }
 
     /// Length of the filled image in bytes.
@@ -201,7 +208,7 @@ impl<'i, 'a> Filler<'i, 'a> {
     }
 
     /// What stays as it is in the image, and where; what is filled is not left out.
-    fn copies(&self) -> Result<Vec<(u64, &[u8])>, Error> {
+    pub(crate) fn copies(&self) -> Result<Vec<(u64, &[u8])>, Error> {
         let data = self.image.data();
         let Some(frame) = &self.frame else { return Ok(vec![(0, data)]) };
         let header = frame.file_header.len();
@@ -228,19 +235,7 @@ impl<'i, 'a> Filler<'i, 'a> {
 
     /// An input section with all that its relocations refer to.
     fn source(&self, filled: &Filled) -> Result<Source<'_, 'a>, Error> {
-        let input = filled.input as usize;
-        let object = &self.objects[input];
-        Ok(Source {
-            object,
-            section: filled.section,
-            bytes: object.bytes(filled.section)?,
-            targets: &self.targets[input],
-            names: self.names.get(input).map_or(&[], |names| &names[..]),
-            merged: &self.merged,
-            lookups: None,
-            offset: filled.addr,
-            linker: self.linker,
-        })
+        filled.source(&self.debug, &self.targets, &self.names)
     }
 
     /// Makes all parts; returns the sections, by their indexes, whose relocations are not in the order of their offsets.
@@ -292,19 +287,13 @@ impl<'i, 'a> Filler<'i, 'a> {
             let whole = source.whole()?;
             let contents = filled::part(image, filled.contents_at, source.bytes.len() as u64)?;
             source.write_whole(&whole, contents)?;
-            if let (Some(at), Linker::Gnu) = (filled.records_at, self.linker) {
+            if let (Some(at), Linker::Gnu) = (filled.records_at, self.debug.linker) {
                 let len = (whole.relocations.len() * RECORD) as u64;
-                let (records, _) = filled::part(image, at, len)?.as_chunks_mut::<RECORD>();
-                records.sort_by_key(offset);
+                filled::sort_records(filled::part(image, at, len)?);
             }
         }
         Ok(())
     }
-}
-
-/// The offset of a record.
-fn offset(record: &[u8; RECORD]) -> u64 {
-    record.first_chunk().map_or(0, |offset| u64::from_le_bytes(*offset))
 }
 
 /// Length of the filled image in bytes.
@@ -346,13 +335,21 @@ fn fill_chunk(
     let (mut sorted, mut before) = (true, 0);
     let keeps = !kept.is_empty();
     let whole = source.write_and_keep(chunk, (contents, kept), &mut |relocation| {
-        if !KNOWN.contains(&relocation.r_type) {
-            let (name, r_type) = (source.object.name, relocation.r_type);
-            return Err(Error::unsupported(format!("{name}: relocations of type {r_type}")));
-        }
+        check_known(source, &relocation)?;
         sorted &= before <= relocation.offset;
         before = relocation.offset;
         Ok(())
     })?;
     Ok(whole && (sorted || !keeps))
+}
+
+/// Refuses a relocation that is not followed.
+pub(crate) fn check_known(source: &Source<'_, '_>, relocation: &Decoded) -> Result<(), Error> {
+    match relocation.r_type {
+        known if KNOWN.contains(&known) => Ok(()),
+        other => {
+            let name = source.object.name;
+            Err(Error::unsupported(format!("{name}: relocations of type {other}")))
+        }
+    }
 }

@@ -9,12 +9,16 @@ use image::consts::{
 };
 use image::{Class, Elf, Endianness, Place as Defined, Section, Symbol};
 
+use crate::emit::Named;
 use crate::error::{Error, lossy};
 use crate::frame::{Extent, Frame, Origin, is_kept, statement};
 use crate::layout::{Layout, Place};
 use crate::linker::Linker;
 use crate::map::LinkMap;
 use crate::object::{Object, is_debug};
+use crate::relocate::Source;
+use crate::sections::DebugSections;
+use crate::targets::Target;
 
 /// Size of a relocation with its addend in bytes.
 pub(crate) const RECORD: usize = 24;
@@ -33,7 +37,43 @@ pub(crate) struct Filled {
     /// Index of the output section.
     output: u32,
     /// Number of relocations.
-    count: u64,
+    pub(crate) count: u64,
+}
+
+impl Filled {
+    /// The input section with all that its relocations refer to: what the symbols of all inputs stand for, and their names
+    /// where relocations are kept.
+    pub(crate) fn source<'p, 'a>(
+        &self,
+        debug: &'p DebugSections<'a>,
+        targets: &'p [Vec<Target>],
+        names: &'p [Vec<Named>],
+    ) -> Result<Source<'p, 'a>, Error> {
+        let input = self.input as usize;
+        let object = &debug.objects[input];
+        Ok(Source {
+            object,
+            section: self.section,
+            bytes: object.bytes(self.section)?,
+            targets: &targets[input],
+            names: names.get(input).map_or(&[], |names| &names[..]),
+            merged: &debug.merged,
+            lookups: None,
+            offset: self.addr,
+            linker: debug.linker,
+        })
+    }
+}
+
+/// Puts records into the order of their offsets, in which GNU ld keeps them.
+pub(crate) fn sort_records(records: &mut [u8]) {
+    let (records, _) = records.as_chunks_mut::<RECORD>();
+    let offset = |record: &[u8; RECORD]| {
+        record.first_chunk().map_or(0, |offset| u64::from_le_bytes(*offset))
+    };
+    if !records.is_sorted_by_key(offset) {
+        records.sort_by_key(offset);
+    }
 }
 
 /// Refuses what is not for x86_64, or not for fixed addresses.

@@ -9,7 +9,8 @@
 //! [`Prepared::provisional`] gives them before there are addresses.
 //!
 //! The image itself need not have contents: [`hollow`] makes objects by which the linker only lays it out, and a
-//! [`Filler`] puts in what it would have written of the true ones, kept relocations and all.
+//! [`Filler`] puts in what it would have written of the true ones, kept relocations and all: into the image, or on the
+//! way into the output ([`Filler::plan`]).
 //!
 //! Why: a link with debug info reads, relocates and merges hundreds of megabytes on one thread, and
 //! the loadable part is the same without. Here that work is parallel, is done once, and goes
@@ -92,7 +93,7 @@
 //! free pages to its host gets each back by a fault, which takes far longer than to fill it. And on ext4 to
 //! rename a file over another, or to cut one off and write it anew, begins to write it to the disk at once.
 //!
-//! Memory: the image without debug info (105 MB), what inputs are read at the time, and what [`Prepared`] keeps: the
+//! Memory: the image without debug info (105 MB; what is filled on the way takes no room), what inputs are read at the time, and what [`Prepared`] keeps: the
 //! symbols, the merged strings, for the unmerged strings two bits for each byte and four bytes for each string, and four
 //! bytes for each relocation of `.debug_info`.
 #![forbid(unsafe_code)]
@@ -111,6 +112,7 @@ mod error;
 mod fields;
 mod fill;
 mod filled;
+mod filling;
 mod frame;
 pub mod hollow;
 mod how;

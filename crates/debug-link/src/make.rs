@@ -140,7 +140,7 @@ impl<'a> Plan<'a> {
             self.pass_zeros(&items, sink).map_err(Halt::Failed)?;
         }
         let make = |index: usize, buffer: &mut Vec<u8>| match &items[index] {
-            Item::Part { part, .. } => self.make_part(part, buffer),
+            Item::Part { part, .. } => self.make_in(part, buffer),
             Item::Covered(_) | Item::Zeros(_) => Ok(()),
         };
         let hash = Mutex::new(Hash::new(self.sections.linker));
@@ -171,7 +171,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Makes a part in `buffer`, which may be longer.
-    fn make_part<E: From<Error>>(
+    fn make_in<E: From<Error>>(
         &self,
         part: &Part<'_, 'a>,
         buffer: &mut Vec<u8>,
@@ -183,7 +183,7 @@ impl<'a> Plan<'a> {
         if buffer.len() < len {
             buffer.resize(len, 0);
         }
-        part.make(&mut buffer[..len]).map_err(|stop| match (stop, self.input_section(part)) {
+        self.make_part(part, &mut buffer[..len]).map_err(|stop| match stop {
             (Stop::Bad(error), _) => Halt::Failed(error.into()),
             (Stop::Unordered, Some(section)) => Halt::Unordered(section),
             (Stop::Unordered, None) => {
@@ -199,7 +199,7 @@ impl<'a> Plan<'a> {
         note: Option<Note>,
         whole: &[InputSection],
     ) -> Result<Vec<Item<'_, 'a>>, Error> {
-        let mut parts = self.parts(whole)?;
+        let mut parts = self.parts(note, whole)?;
         if let (Some(note), Linker::Lld) = (note, self.sections.linker) {
             return Ok(self.items_of_file(&note, parts));
         }
@@ -235,13 +235,7 @@ impl<'a> Plan<'a> {
         for part in all {
             items.push(Item::Zeros(part.at - at));
             at = part.at + part.len;
-            match part.bytes().map(|bytes| id.cleared(part.at as usize, bytes)) {
-                Some(pieces) if pieces.len() > 1 => {
-                    items.push(Item::Part { part, covered: false });
-                    items.extend(pieces.into_iter().map(Item::Covered));
-                }
-                _ => items.push(Item::Part { part, covered: true }),
-            }
+            cover_part(part, &id, &mut items);
         }
         items.push(Item::Zeros(self.len() - at));
         items
@@ -267,9 +261,20 @@ impl<'a> Plan<'a> {
         for part in parts {
             items.push(Item::Zeros(part.at - at));
             at = part.at + part.len;
-            items.push(Item::Part { part, covered: true });
+            cover_part(part, note, items);
         }
         items.push(Item::Zeros((extent.offset + extent.size).saturating_sub(at)));
         Ok(())
+    }
+}
+
+/// The items of a part that the build ID covers, less what `note` says.
+fn cover_part<'p, 'a>(part: Part<'p, 'a>, note: &Note, items: &mut Vec<Item<'p, 'a>>) {
+    match part.bytes().map(|bytes| note.cleared(part.at as usize, bytes)) {
+        Some(pieces) if pieces.len() > 1 => {
+            items.push(Item::Part { part, covered: false });
+            items.extend(pieces.into_iter().map(Item::Covered));
+        }
+        _ => items.push(Item::Part { part, covered: true }),
     }
 }

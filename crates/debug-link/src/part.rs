@@ -5,8 +5,10 @@
 
 use image::Elf;
 
+use crate::build_id::Note;
 use crate::error::Error;
 use crate::fields::Fields;
+use crate::filling::{Bit, Mixer};
 use crate::frame::{Frame, Origin, is_kept};
 use crate::layout::Piece;
 use crate::merge::Merged;
@@ -29,6 +31,8 @@ enum Work<'p, 'a> {
     Kept(Source<'p, 'a>, Chunk),
     /// Relocations of the image, with new symbols.
     Renumbered(&'p [u8], &'p Frame, Fields),
+    /// Pieces of the image, of which some are put into it.
+    Pieces(Vec<Bit<'p>>),
 }
 
 /// A part of the output.
@@ -58,21 +62,29 @@ impl<'a> Plan<'a> {
     ///
     /// # Errors
     /// Parts that overlap, or that do not lie within the inputs.
-    pub(crate) fn parts(&self, whole: &[InputSection]) -> Result<Parts<'_, 'a>, Error> {
+    pub(crate) fn parts(
+        &self,
+        note: Option<Note>,
+        whole: &[InputSection],
+    ) -> Result<Parts<'_, 'a>, Error> {
         let elf = Elf::parse(self.image)?;
         let header = &self.frame.file_header;
         let head = self.image.get(header.len()..self.frame.head as usize);
         let head = head.ok_or_else(|| Error::disagree("the image is cut off"))?;
+        let mut sections: Vec<Vec<Part<'_, 'a>>> = Vec::new();
+        sections.resize_with(self.frame.sections.len(), Vec::new);
+        let mut mixer = self.mixer(whole, note)?;
         let mut frame = Vec::new();
         copy(&mut frame, 0, header);
-        copy(&mut frame, header.len() as u64, head);
-        copy(&mut frame, self.frame.section_headers_at, &self.frame.section_headers);
-        let mut sections = Vec::with_capacity(self.frame.sections.len());
-        for index in 0..self.frame.sections.len() {
-            let mut parts = Vec::new();
-            self.section_parts(&elf, index, whole, &mut parts)?;
-            sections.push(parts);
+        match &mut mixer {
+            Some(mixer) => frame.extend(self.loaded_parts(&elf, mixer, &mut sections)?),
+            None => copy(&mut frame, header.len() as u64, head),
         }
+        copy(&mut frame, self.frame.section_headers_at, &self.frame.section_headers);
+        for (index, parts) in sections.iter_mut().enumerate() {
+            self.section_parts(&elf, index, whole, (&mut mixer, parts))?;
+        }
+        mixer.map_or(Ok(()), |mixer| mixer.check())?;
         let parts = Parts { frame, sections };
         parts.check(self.len())?;
         Ok(parts)
@@ -84,7 +96,7 @@ impl<'a> Plan<'a> {
         elf: &Elf<'p>,
         index: usize,
         whole: &[InputSection],
-        parts: &mut Vec<Part<'p, 'a>>,
+        (mixer, parts): (&mut Option<Mixer<'p>>, &mut Vec<Part<'p, 'a>>),
     ) -> Result<(), Error> {
         let extent = &self.frame.sections[index];
         let tables = self.frame.tables;
@@ -103,7 +115,10 @@ impl<'a> Plan<'a> {
             Origin::Image(old) => {
                 let section = &elf.sections()[old as usize];
                 let contents = elf.bytes(section)?;
-                if is_kept(section) {
+                if let Some(mixer) = mixer {
+                    let end = section.offset.saturating_add(section.size);
+                    mixer.mix(parts, extent.offset, section.offset..end)?;
+                } else if is_kept(section) {
                     self.renumbered_parts(parts, extent.offset, contents, Fields::of(elf.header()));
                 } else {
                     copy(parts, extent.offset, contents);
@@ -186,9 +201,44 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    /// The index of an input among the inputs of this plan.
-    pub(crate) fn input_section(&self, part: &Part<'_, 'a>) -> Option<InputSection> {
-        let Work::Chunk(source, _) = &part.work else { return None };
+    /// Makes a part in `out`, which has its size.
+    ///
+    /// # Errors
+    /// A relocation that cannot be applied, or one that belongs into another part, with the section that it is of.
+    pub(crate) fn make_part(
+        &self,
+        part: &Part<'_, 'a>,
+        mut out: &mut [u8],
+    ) -> Result<(), (Stop, Option<InputSection>)> {
+        match &part.work {
+            Work::Bytes(bytes) => out.copy_from_slice(bytes),
+            Work::Chunk(source, chunk) => {
+                source.write(chunk, out).map_err(|stop| (stop, self.input_section(source)))?;
+            }
+            Work::Kept(source, chunk) => {
+                source.keep(chunk, out).map_err(|stop| (stop, self.input_section(source)))?;
+            }
+            Work::Renumbered(relocations, frame, fields) => {
+                let (wide, little) = fields.form();
+                relocate::renumber(relocations, wide, little, &frame.renumbering, out)
+                    .map_err(|error| (Stop::Bad(error), None))?;
+            }
+            Work::Pieces(pieces) => {
+                for piece in pieces {
+                    let (here, behind) = out.split_at_mut(piece.len());
+                    match piece {
+                        Bit::Bytes(bytes) => here.copy_from_slice(bytes),
+                        Bit::Made(made) => self.make_piece(made, here)?,
+                    }
+                    out = behind;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The indexes of an input among the inputs of this plan, and of its section.
+    fn input_section(&self, source: &Source<'_, 'a>) -> Option<InputSection> {
         let same = |object: &std::sync::Arc<_>| std::ptr::eq(&**object, source.object);
         let input = self.sections.objects.iter().position(same)?;
         Some((input as u32, source.section))
@@ -232,22 +282,14 @@ impl<'p> Part<'p, '_> {
         self.bytes().unwrap_or_else(|| &buffer[..self.len as usize])
     }
 
-    /// Makes this part in `out`, which has its size.
-    ///
-    /// # Errors
-    /// A relocation that cannot be applied, or one that belongs into another part.
-    pub(crate) fn make(&self, out: &mut [u8]) -> Result<(), Stop> {
-        match &self.work {
-            Work::Bytes(bytes) => out.copy_from_slice(bytes),
-            Work::Chunk(source, chunk) => source.write(chunk, out)?,
-            Work::Kept(source, chunk) => source.keep(chunk, out)?,
-            Work::Renumbered(relocations, frame, fields) => {
-                let (wide, little) = fields.form();
-                relocate::renumber(relocations, wide, little, &frame.renumbering, out)
-                    .map_err(Stop::Bad)?;
-            }
-        }
-        Ok(())
+    /// A part of bytes of the image.
+    pub(crate) fn of_bytes(at: u64, bytes: &'p [u8]) -> Self {
+        Part { at, len: bytes.len() as u64, work: Work::Bytes(bytes) }
+    }
+
+    /// A part of pieces, which have `len` bytes.
+    pub(crate) fn of_pieces(at: u64, len: u64, pieces: Vec<Bit<'p>>) -> Self {
+        Part { at, len, work: Work::Pieces(pieces) }
     }
 }
 

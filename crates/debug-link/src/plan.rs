@@ -9,6 +9,7 @@ use crate::build_id;
 use crate::dialect::{BuildId, Dialect};
 use crate::emit::{Known, Locals, Named};
 use crate::error::{Error, lossy};
+use crate::filling::Filling;
 use crate::frame::Frame;
 use crate::layout::{DebugSection, Layout, Piece};
 use crate::linker::Linker;
@@ -26,6 +27,8 @@ pub struct Plan<'a> {
     /// By input, if relocations are kept.
     pub(crate) names: Vec<Vec<Named>>,
     pub(crate) frame: Frame,
+    /// What the image has no contents of, if it is a hollow one.
+    pub(crate) filling: Option<Filling>,
 }
 
 impl<'a> Plan<'a> {
@@ -55,35 +58,15 @@ impl<'a> Plan<'a> {
         dialect: &Dialect,
     ) -> Result<Self, Error> {
         let elf = Elf::parse(image)?;
-        // So that an ID is never left that was computed for other bytes.
-        if dialect.build_id == BuildId::None && build_id::locate(&elf)?.is_some() {
-            return Err(Error::disagree("an image with a build ID that no flag asked for"));
-        }
-        if map.linker != dialect.linker {
-            return Err(Error::disagree("a link map of another linker"));
-        }
+        check(&elf, map, dialect)?;
         let symbols = elf.symbols()?;
         let locals = || Frame::may_keep(&elf).then(|| Locals::new(&symbols));
         let (globals, locals) = rayon::join(|| Globals::new(&symbols), locals);
         let sections = DebugSections::new(prepared, later, &elf, (&symbols, &globals), map)?;
-        let DebugSections { objects, layout, targets, .. } = &sections;
-        let counts: Vec<u64> =
-            layout.debug.iter().map(|debug| relocations(objects, debug)).collect();
-        let frame = Frame::new(&elf, map, objects, layout, &counts)?;
-        let mut names = Vec::new();
-        if frame.keeps {
-            check_kept(objects, layout, map.linker)?;
-            let symbols_of = frame.section_symbols(&elf, map, &layout.debug);
-            let locals = locals.unwrap_or_else(|| Locals::new(&symbols));
-            let known = Known {
-                seen: &sections.seen,
-                unshown: &locals,
-                new: &frame.renumbering,
-                sections: &symbols_of,
-            };
-            names = known.names(objects, layout, targets);
-        }
-        Ok(Plan { image, sections, names, frame })
+        let frame = frame(&elf, map, &sections)?;
+        let names =
+            names(&elf, map, &sections, &frame, || locals.unwrap_or_else(|| Locals::new(&symbols)));
+        Ok(Plan { image, sections, names, frame, filling: None })
     }
 
     /// The debug sections by themselves.
@@ -96,6 +79,50 @@ impl<'a> Plan<'a> {
     pub fn len(&self) -> u64 {
         self.frame.len
     }
+}
+
+/// Refuses an image that is not as the map and the flags have it.
+pub(crate) fn check(elf: &Elf<'_>, map: &LinkMap<'_>, dialect: &Dialect) -> Result<(), Error> {
+    // So that an ID is never left that was computed for other bytes.
+    if dialect.build_id == BuildId::None && build_id::locate(elf)?.is_some() {
+        return Err(Error::disagree("an image with a build ID that no flag asked for"));
+    }
+    match map.linker == dialect.linker {
+        true => Ok(()),
+        false => Err(Error::disagree("a link map of another linker")),
+    }
+}
+
+/// The frame of the image with these debug sections.
+pub(crate) fn frame(
+    elf: &Elf<'_>,
+    map: &LinkMap<'_>,
+    sections: &DebugSections<'_>,
+) -> Result<Frame, Error> {
+    let (objects, layout) = (&sections.objects, &sections.layout);
+    let counts: Vec<u64> = layout.debug.iter().map(|debug| relocations(objects, debug)).collect();
+    let frame = Frame::new(elf, map, objects, layout, &counts)?;
+    if frame.keeps {
+        check_kept(objects, layout, map.linker)?;
+    }
+    Ok(frame)
+}
+
+/// What the symbols of the inputs are called in the output; nothing if no relocations are kept.
+pub(crate) fn names<'s>(
+    elf: &Elf<'_>,
+    map: &LinkMap<'_>,
+    sections: &DebugSections<'_>,
+    frame: &Frame,
+    locals: impl FnOnce() -> Locals<'s>,
+) -> Vec<Vec<Named>> {
+    if !frame.keeps {
+        return Vec::new();
+    }
+    let DebugSections { objects, layout, targets, seen, .. } = sections;
+    let of_sections = frame.section_symbols(elf, map, &layout.debug);
+    let known = Known { seen, unshown: &locals(), new: &frame.renumbering, sections: &of_sections };
+    known.names(objects, layout, targets)
 }
 
 /// Refuses to keep relocations that have no addends, or that are kept in another order than what they relocate.

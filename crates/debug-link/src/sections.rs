@@ -54,9 +54,7 @@ impl<'a> DebugSections<'a> {
         let rules = (linker, Use::Debug);
         let seen = Seen::new(&objects, globals);
         let targets = targets::resolve(&objects, &layout, &merged, symbols, &seen, rules);
-        let mut groups = layout.groups.iter().filter(|group| group.debug.is_some());
-        let expected = groups.all(|group| prepared.strings(&group.members).is_some());
-        let lookups = expected.then(|| prepared.lookups.clone());
+        let lookups = lookups(prepared, &layout);
         Ok(DebugSections { linker, objects, layout, merged, targets, seen, lookups })
     }
 
@@ -86,4 +84,14 @@ impl<'a> DebugSections<'a> {
             linker: self.linker,
         })
     }
+}
+
+/// What is remembered of references to strings, if these are merged as they were expected to be.
+pub(crate) fn lookups<'a>(
+    prepared: &Prepared<'a>,
+    layout: &Layout<'a>,
+) -> Option<Arc<AllLookups<'a>>> {
+    let mut groups = layout.groups.iter().filter(|group| group.debug.is_some());
+    let expected = groups.all(|group| prepared.strings(&group.members).is_some());
+    expected.then(|| prepared.lookups.clone())
 }

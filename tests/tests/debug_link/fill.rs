@@ -5,11 +5,11 @@ use std::path::Path;
 use std::process::Command;
 
 use debug_link::hollow::{Hollow, Relocations};
-use debug_link::{Input, Prepared};
+use debug_link::{Error, Filler, Input, Plan, Prepared};
 use peer_tests::link::{assert_same_bytes, scratch};
 use peer_tests::run;
 
-use super::{GNU, Kernel, LLD, SCRIPT};
+use super::{GNU, Kernel, LLD, SCRIPT, made};
 
 /// With both linkers, with and without relocations that stay.
 fn filled_images_are_those_of_the_linker(name: &str) {
@@ -56,17 +56,30 @@ fn assert_filled(name: &str, kernel: &Kernel, relocations: Relocations, hollow: 
     let map = kernel.map(&map, &script);
     let (first, later) = inputs.split_at(inputs.len() - kernel.made.len());
     let prepared = Prepared::new(first, map.linker).unwrap_or_else(|e| panic!("{name}: {e}"));
-    let fill = |image: &[u8], adds| {
-        let filler = prepared.filler(later, image, &map, adds);
-        let filler = filler.unwrap_or_else(|e| panic!("{name}: {e}"));
+    let fill = |filler: &Filler<'_, '_>| {
         let mut out = vec![0; filler.len()];
         filler.fill(&mut out).unwrap_or_else(|e| panic!("{name}: {e}"));
         out
     };
-    let filled = fill(&image, adds);
+    let hollow = prepared.filler(later, &image, &map, adds);
+    let hollow = hollow.unwrap_or_else(|e| panic!("{name}: {e}"));
+    let filled = fill(&hollow);
     put(&path("filled"), &filled);
     assert_same_bytes(&path("filled"), &path("linked"), name);
-    assert!(fill(&filled, false) == filled, "{name}: what is full changes when it is filled again");
+    let again = prepared.filler(later, &filled, &map, false);
+    let again = again.unwrap_or_else(|e| panic!("{name}: {e}"));
+    assert!(fill(&again) == filled, "{name}: what is full changes when it is filled again");
+
+    let make = |plan: Result<Plan<'_>, Error>| {
+        plan.and_then(|plan| made(&plan)).unwrap_or_else(|e| panic!("{name}: {e}"))
+    };
+    let whole = make(prepared.plan(later, &filled, &map, &kernel.dialect()));
+    let unfilled = hollow.unfilled().unwrap_or_else(|e| panic!("{name}: {e}"));
+    let on_the_way = make(hollow.plan(&unfilled, &map, &kernel.dialect()));
+    assert!(
+        on_the_way == whole,
+        "{name}: what is filled on the way with debug info is not the same"
+    );
 }
 
 fn put(path: &Path, bytes: &[u8]) {

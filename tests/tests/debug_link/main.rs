@@ -150,15 +150,7 @@ fn assert_comes_out(name: &str, kernel: &Kernel) {
     assert_contents(&plan, &whole, name);
     let ours = inputs.len() - kernel.made.len();
     ahead::assert_read_ahead(&inputs, ours, (&stripped, &whole), &map, name);
-    // Part by part, as a file is written: padding stays what it was.
-    let made = Mutex::new(vec![0; plan.len() as usize]);
-    let making = Making { build_id: true, zeros: false };
-    plan.make(&making, |at, part| {
-        made.lock().expect("no part panics")[at as usize..][..part.len()].copy_from_slice(part);
-        Ok::<(), Error>(())
-    })
-    .unwrap_or_else(|e| panic!("{name}: {e}"));
-    let made = made.into_inner().expect("no part panics");
+    let made = made(&plan).unwrap_or_else(|e| panic!("{name}: {e}"));
     // The ID of the finished file, read once more, is the one that was computed on the way.
     let mut again = made.clone();
     build_id::set(&mut again, map.linker).unwrap_or_else(|e| panic!("{name}: {e}"));
@@ -166,6 +158,17 @@ fn assert_comes_out(name: &str, kernel: &Kernel) {
     fs::write(path("made"), &made).expect("a scratch directory is writable");
     assert_same_bytes(&path("made"), &path("whole"), name);
     assert_apart(&plan, &made, &path("made"), name);
+}
+
+/// The image that is planned, part by part, as a file is written: padding stays what it was.
+fn made(plan: &Plan<'_>) -> Result<Vec<u8>, Error> {
+    let made = Mutex::new(vec![0; plan.len() as usize]);
+    let making = Making { build_id: true, zeros: false };
+    plan.make(&making, |at, part| {
+        made.lock().expect("no part panics")[at as usize..][..part.len()].copy_from_slice(part);
+        Ok::<(), Error>(())
+    })?;
+    Ok(made.into_inner().expect("no part panics"))
 }
 
 /// A kernel with room for a build ID becomes the one with the linker's.

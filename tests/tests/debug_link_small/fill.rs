@@ -6,11 +6,13 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use debug_link::hollow::{Hollow, Relocations};
-use debug_link::{Error, Input, LinkMap, Linker, Prepared};
+use debug_link::{BuildId, Dialect, Error, Filler, Input, LinkMap, Linker, Plan, Prepared};
 use peer_tests::link::assert_same_bytes;
 
-use super::{BOTH, Small, with_broken};
+use super::{BOTH, Small, made, with_broken};
 
+/// An image is not larger, in bytes, unless a size in it is broken.
+const MOST: usize = 1 << 24;
 const ZEROS: &str = "--build-id=0x0000000000000000000000000000000000000000";
 const KEPT: [&str; 2] = ["--emit-relocs", "--discard-none"];
 
@@ -153,7 +155,7 @@ impl Small {
         }
         let (image, map, script) =
             (read(&dir.join("image")), read(&dir.join("map")), read(&dir.join("script")));
-        Some(fill(self.linker, &inputs, [&image, &map, &script], adds))
+        Some(fill(self.linker, &inputs, [&image, &map, &script], (adds, true)))
     }
 
     /// The linker links the true objects to the image that is made of the hollow ones.
@@ -205,23 +207,56 @@ fn bytes_of(twin: &Hollow<'_>) -> Vec<u8> {
     bytes
 }
 
-/// Fills the image, linked with this map and script.
+/// Fills the image, linked with this map and script, none of which is broken if they are `sound`.
 fn fill(
     linker: Linker,
     inputs: &[Input<'_>],
     [image, map, script]: [&[u8]; 3],
-    adds: bool,
+    (adds, sound): (bool, bool),
 ) -> Result<Vec<u8>, Error> {
     let map = LinkMap::parse(linker, map, script)?;
     let (first, later) = inputs.split_at(1);
     let prepared = Prepared::new(first, linker)?;
     let filler = prepared.filler(later, image, &map, adds)?;
-    if filler.len() > 1 << 24 {
+    if filler.len() > MOST {
         return Ok(Vec::new());
     }
     let mut out = vec![0; filler.len()];
-    filler.fill(&mut out)?;
-    Ok(out)
+    let filled = filler.fill(&mut out).map(|()| out);
+    assert_filled_on_the_way((&prepared, later, &map), filler, (&filled, sound));
+    filled
+}
+
+/// A plan that fills the image makes what that of the filled image does, and refuses what is not filled. Of what is not
+/// sound it may refuse more.
+fn assert_filled_on_the_way(
+    (prepared, later, map): (&Prepared<'_>, &[Input<'_>], &LinkMap<'_>),
+    filler: Filler<'_, '_>,
+    (filled, sound): (&Result<Vec<u8>, Error>, bool),
+) {
+    let dialect = Dialect {
+        linker: map.linker,
+        build_id: BuildId::Sha1,
+        keeps_relocations: false,
+        discards_none: false,
+    };
+    let make = |plan: Plan<'_>| match plan.len() > MOST as u64 {
+        true => Ok(Vec::new()),
+        false => made(&plan),
+    };
+    let unfilled = filler.unfilled();
+    let planned = unfilled.and_then(|image| filler.plan(&image, map, &dialect).and_then(make));
+    match filled {
+        Ok(image) => match prepared.plan(later, image, map, &dialect).and_then(make) {
+            Ok(whole) if sound || planned.is_ok() => {
+                let planned = planned.expect("what is filled is filled on the way");
+                assert!(planned == whole, "what is filled on the way is not the same");
+            }
+            Err(error) if sound => panic!("{error}"),
+            Ok(_) | Err(_) => {}
+        },
+        Err(error) => assert!(planned.is_err(), "{error}"),
+    }
 }
 
 /// Something in each section that an assembler makes, so that none stays empty.
@@ -432,7 +467,7 @@ fn what_is_broken_never_panics() {
         let attempt = |[object, image, map, script]: [&[u8]; 4]| {
             let inputs =
                 [("0.o", object), ("1.o", &second)].map(|(name, data)| Input::new(name, data));
-            fill(linker, &inputs, [image, map, script], adds)
+            fill(linker, &inputs, [image, map, script], (adds, false))
         };
         let whole = files.each_ref().map(|file| &file[..]);
         assert!(attempt(whole).expect("the files are whole") == read("linked"));

@@ -67,6 +67,7 @@ impl From<debug_link::Error> for Fault {
             debug_link::Error::Unreadable(Unreadable { file, cause }) => {
                 Fault::Edge(Error::file(file, cause))
             }
+            debug_link::Error::Hollow(rule) => Fault::Hollow(*rule),
             rule => Fault::Rule(rule),
         }
     }
@@ -129,8 +130,16 @@ impl Stage<'_> {
         let script = files::read(&self.path(&link::script(self.call)))?;
         let map = hollow::link_map(dialect.linker, &map, &script)?;
         let mut linked = files::map_private(&self.path(step.stripped))?;
+        let is_hollow = self.twin.is_hollow(step.stripped);
+        if is_hollow && step.info == DebugInfo::Keep {
+            // Nobody else reads what is filled: it is, on its way into the file.
+            let filler = self.filler(step, &linked, &made, &map, (shared, dialect))?;
+            let unfilled = filler.unfilled().map_err(Fault::hollow)?;
+            let plan = filler.plan(&unfilled, &map, dialect)?;
+            return self.place_whole(step, &plan, (shared, dialect));
+        }
         let mut filled;
-        let kernel: &mut [u8] = match self.twin.is_hollow(step.stripped) {
+        let kernel: &mut [u8] = match is_hollow {
             true => {
                 filled = self.fill(step, &linked, &made, &map, (shared, dialect))?;
                 drop(linked);
@@ -145,15 +154,28 @@ impl Stage<'_> {
             return self.write_stripped(step, kernel, dialect);
         }
         let plan = shared.prepare()?.plan(&made, kernel, &map, dialect)?;
-        // The ID of a kernel that is only looked at is of no use to anybody.
-        let signed = step.name == self.needs.output && dialect.build_id == BuildId::Sha1;
         if step.info == DebugInfo::Separate {
-            self.write_debug_file(&plan, signed, shared)?;
+            self.write_debug_file(&plan, self.is_signed(step, dialect), shared)?;
             drop(plan);
             return Ok(self.write_linked(step, kernel)?);
         }
+        self.place_whole(step, &plan, (shared, dialect))
+    }
+
+    /// Whether the kernel gets a build ID: that of one that is only looked at is of no use to anybody.
+    fn is_signed(&self, step: &Debug<'_>, dialect: &Dialect) -> bool {
+        step.name == self.needs.output && dialect.build_id == BuildId::Sha1
+    }
+
+    /// Makes the whole kernel under its name; nothing is left of one that cannot be made.
+    fn place_whole(
+        &self,
+        step: &Debug<'_>,
+        plan: &debug_link::Plan<'_>,
+        (shared, dialect): (&Shared<'_>, &Dialect),
+    ) -> std::result::Result<(), Fault> {
         let whole = self.path(&format!("{}.whole", step.stripped));
-        let written = write_whole(&plan, &whole, signed, shared);
+        let written = write_whole(plan, &whole, self.is_signed(step, dialect), shared);
         let placed = written.and_then(|()| Ok(files::rename(&whole, &self.path(step.image))?));
         if placed.is_err() {
             files::remove(&whole)?;
@@ -223,6 +245,8 @@ mod tests {
         }
         let rule = debug_link::Error::Unsupported("a rule".to_owned());
         assert!(matches!(Fault::from(rule.clone()), Fault::Rule(_)));
+        let of_hollow = debug_link::Error::Hollow(Box::new(rule.clone()));
+        assert!(matches!(Fault::from(of_hollow), Fault::Hollow(other) if other == rule));
         assert!(matches!(Fault::hollow(rule), Fault::Hollow(_)));
     }
 }

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use debug_link::hollow::{Hollow, Relocations};
-use debug_link::{Dialect, Input, LinkMap, Linker, Prepared};
+use debug_link::{Dialect, Filler, Input, LinkMap, Linker, Prepared};
 
 use crate::error::{Error, Result};
 use crate::files;
@@ -171,16 +171,28 @@ impl Stage<'_> {
         linked: &[u8],
         made: &[Input<'i>],
         map: &LinkMap<'i>,
-        (shared, dialect): (&Shared<'o>, &Dialect),
+        of: (&Shared<'o>, &Dialect),
     ) -> std::result::Result<Vec<u8>, Fault> {
+        let filler = self.filler(step, linked, made, map, of)?;
+        let mut kernel = vec![0; filler.len()];
+        filler.fill(&mut kernel).map_err(Fault::hollow)?;
+        Ok(kernel)
+    }
+
+    /// What puts these contents into the kernel `linked`.
+    pub(super) fn filler<'l, 'i, 'o: 'i>(
+        &self,
+        step: &Debug<'_>,
+        linked: &'l [u8],
+        made: &[Input<'i>],
+        map: &LinkMap<'i>,
+        (shared, dialect): (&Shared<'o>, &Dialect),
+    ) -> std::result::Result<Filler<'l, 'i>, Fault> {
         self.check_layout(step)?;
         let last = step.name == self.needs.output;
         let adds = last && dialect.linker == Linker::Gnu && dialect.keeps_relocations;
         let prepared: &Prepared<'i> = shared.prepare()?;
-        let filler = prepared.filler(made, linked, map, adds).map_err(Fault::hollow)?;
-        let mut kernel = vec![0; filler.len()];
-        filler.fill(&mut kernel).map_err(Fault::hollow)?;
-        Ok(kernel)
+        prepared.filler(made, linked, map, adds).map_err(Fault::hollow)
     }
 
     /// Refuses objects of other sizes than those that were linked, which no hollow link is to blame for.
