@@ -20,7 +20,8 @@
 //! # Cost
 //!
 //! [`Prepared::filler`] looks each symbol up once, which waits for memory; [`Filler::fill`] reads contents and relocations
-//! once, in parallel, and the pages of a new buffer cost as much again. What a linker saves by it is what
+//! once, in parallel, and the pages of a new buffer cost as much again, where it is not done on the way into the output
+//! ([`Filler::plan`]). What a linker saves by it is what
 //! `vmlinker timeline` shows of a link with `--engine fill=kernel` beside one without. Memory: the buffer, and 36
 //! bytes for each symbol.
 //!
