@@ -11,6 +11,7 @@ use std::path::Path;
 use debug_link::{BuildId, Dialect, Exchange, Input, LinkMap, Making, Unreadable};
 
 use memmap2::Mmap;
+use rustix::fs::{self, FallocateFlags};
 
 use crate::error::{Error, Result};
 use crate::files;
@@ -225,7 +226,10 @@ fn new_file(path: &Path, len: u64) -> std::io::Result<File> {
     let mut options = File::options();
     // An image can be run, as far as the linker knows.
     let file = options.write(true).create(true).truncate(true).mode(0o777).open(path)?;
-    file.set_len(len)?;
+    // To write to blocks that the file has costs less than to get them one by one. Where there are none to be had, writing
+    // tells what is wrong.
+    let has_blocks = fs::fallocate(&file, FallocateFlags::empty(), 0, len);
+    has_blocks.or_else(|_| file.set_len(len))?;
     Ok(file)
 }
 
