@@ -93,9 +93,9 @@
 //! free pages to its host gets each back by a fault, which takes far longer than to fill it. And on ext4 to
 //! rename a file over another, or to cut one off and write it anew, begins to write it to the disk at once.
 //!
-//! Memory: the image without debug info (105 MB; what is filled on the way takes no room), what inputs are read at the time, and what [`Prepared`] keeps: the
-//! symbols, the merged strings, for the unmerged strings two bits for each byte and four bytes for each string, and four
-//! bytes for each relocation of `.debug_info`.
+//! Memory: the image without debug info (105 MB; what is filled on the way takes no room), what inputs are read at the
+//! time, and what [`Prepared`] keeps: the symbols, the merged strings, for the unmerged strings two bits for each byte and
+//! four bytes for each string, and four bytes for each relocation of `.debug_info`.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 

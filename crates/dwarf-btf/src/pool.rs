@@ -137,7 +137,7 @@ pub(crate) struct Shard {
     spans: Vec<(u32, u32)>,
     /// Records; where they refer to types, the words mean nothing.
     pub words: Vec<u32>,
-    /// What the records refer to: types' numbers and 1, 0 for `void`, [`INDEX`] for that of indices.
+    /// What the records refer to: types' numbers and 1, 0 for `void`, [`crate::cu::INDEX`] for that of indices.
     pub children: Vec<u32>,
     /// Structures and contents that were met besides the first, and the first unit that has them.
     contents: HashMap<u64, u32, FixedState>,
