@@ -59,9 +59,6 @@ fn main() -> ExitCode {
         return cmd::pahole::run(&alone.args, called).unwrap_or_else(|error| report(&error));
     }
     let cli = Cli::parse();
-    if matches!(cli.command, Command::Link(_) | Command::Relink(_)) {
-        memory::ask_for_huge_pages();
-    }
     let result = match &cli.command {
         Command::Plan(args) => cmd::plan::run(args),
         Command::Link(args) => cmd::link::run(args),
